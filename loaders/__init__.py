@@ -1,0 +1,129 @@
+"""Records of holdings and tokens, loaded from every source in as few requests as possible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from loaders.answers import AnswersByAddressLoader
+from loaders.base import BatchLoader
+from loaders.caip import AssetId, ChainId
+from loaders.errors import LoadError
+from loaders.ondo import OndoSource
+from loaders.onebalance import OneBalanceSource
+from loaders.records import HoldingSource, Wants
+from loaders.registers import Reading
+from loaders.solana import SolanaSource
+from loaders.source import Answer, Book, Source
+from loaders.upstream import Upstreams
+
+SOURCES: Sequence[Callable[[Upstreams], Source]] = (
+    lambda upstreams: OndoSource(upstreams.ondo, upstreams.settings.ondo_snapshot_threshold),
+    lambda upstreams: OneBalanceSource(upstreams.onebalance),
+    lambda upstreams: SolanaSource(upstreams.thegraph),
+)
+
+
+class Sources:
+    """All sources, for the life of the application."""
+
+    def __init__(self, upstreams: Upstreams) -> None:
+        self.timeout_seconds = upstreams.settings.timeout_seconds
+        self.by_name: Mapping[HoldingSource, Source] = {
+            source.name: source for source in (build(upstreams) for build in SOURCES)
+        }
+
+
+class Loaders:
+    """The loaders of one operation: whatever its fields ask, each source is asked once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources.by_name
+        self._timeout_seconds = sources.timeout_seconds
+        self._readings: dict[HoldingSource, Reading] = {}
+        self.answers = {
+            name: AnswersByAddressLoader(source, partial(self.reading, name)) for name, source in self.sources.items()
+        }
+        self.books = BooksByTokenLoader(self)
+        self.holders = HoldersByTokenLoader(self)
+
+    def close(self) -> None:
+        """Cancels what is still being fetched."""
+        for answers in self.answers.values():
+            answers.close()
+        self.books.close()
+        self.holders.close()
+
+    async def read_books(
+        self, names: frozenset[HoldingSource] | None, wants: Wants, asset_ids: Sequence[AssetId] = ()
+    ) -> Mapping[HoldingSource, Book]:
+        """What the configured sources know of tokens; None as ``names`` means all of them."""
+        asking = [
+            source for name, source in self.sources.items() if source.configured and (names is None or name in names)
+        ]
+        books = await asyncio.gather(
+            *[source.read_book(asset_ids, wants, self.reading(source.name)) for source in asking]
+        )
+        return {source.name: book for source, book in zip(asking, books, strict=True)}
+
+    async def chains(self, name: HoldingSource) -> frozenset[ChainId]:
+        """The chains a source covers in this deployment; none when it is not configured, or cannot tell."""
+        source = self.sources[name]
+        if not source.configured:
+            return frozenset()
+        try:
+            return await source.chains(self.reading(name))
+        except LoadError:
+            return frozenset()
+
+    def reading(self, name: HoldingSource) -> Reading:
+        """This operation's reading of a source; its deadline begins with the first use."""
+        reading = self._readings.get(name)
+        if reading is None:
+            deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+            reading = self._readings[name] = Reading(deadline)
+        return reading
+
+
+class BooksByTokenLoader(BatchLoader[tuple[AssetId, Wants], Mapping[HoldingSource, Book]]):
+    """Loads what all sources know of tokens that are asked for by id, many a request."""
+
+    def __init__(self, loaders: Loaders) -> None:
+        super().__init__()
+        self._loaders = loaders
+
+    async def fetch(
+        self, keys: Sequence[tuple[AssetId, Wants]]
+    ) -> Mapping[tuple[AssetId, Wants], Mapping[HoldingSource, Book]]:
+        """One set of books for all tokens of the batch."""
+        wants = Wants.NOTHING
+        for _, wanted in keys:
+            wants |= wanted
+        asset_ids = list(dict.fromkeys(asset_id for asset_id, _ in keys))
+        books = await self._loaders.read_books(None, wants, asset_ids)
+        return dict.fromkeys(keys, books)
+
+
+class HoldersByTokenLoader(BatchLoader[AssetId, Sequence[Answer]]):
+    """Loads the holders of tokens from every source that can list them."""
+
+    def __init__(self, loaders: Loaders) -> None:
+        super().__init__()
+        self._loaders = loaders
+
+    async def fetch(self, keys: Sequence[AssetId]) -> Mapping[AssetId, Sequence[Answer]]:
+        """One answer a token and source; none when no source can list its holders."""
+        loaders = self._loaders
+        asking = [source for source in loaders.sources.values() if source.configured]
+        answers = await asyncio.gather(
+            *[source.holders(asset_id, loaders.reading(source.name)) for asset_id in keys for source in asking]
+        )
+        by_token = [answers[start : start + len(asking)] for start in range(0, len(answers), len(asking) or 1)]
+        return {
+            asset_id: [answer for answer in some if answer is not None]
+            for asset_id, some in zip(keys, by_token or [[] for _ in keys], strict=True)
+        }
+
+
+__all__ = ["SOURCES", "Loaders", "Sources"]

@@ -1,0 +1,80 @@
+"""Exact decimals: no operation here rounds, unless its name says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
+
+# 256-bit integers have 78 digits and a mint may claim 255 decimals; anything that does not fit raises.
+_EXACT = Context(prec=1_000, Emax=999_999, Emin=-999_999, traps=[Inexact, InvalidOperation])
+_ROUNDING = Context(prec=1_000, Emax=999_999, Emin=-999_999, traps=[InvalidOperation])
+_PLACES = Decimal(1).scaleb(-18)
+
+MAX_DECIMALS = 255
+_MAX_MAGNITUDE = 120
+_PLAIN = re.compile(r"-?[0-9]{1,120}(\.[0-9]{1,120})?")
+ZERO = Decimal(0)
+
+
+def plain(number: Decimal) -> str:
+    """The number as text without exponent, trailing zeros or negative zero."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def parse_plain(text: str) -> Decimal:
+    """Reads a base-10 number without exponent, of at most 120 places on either side; raises ValueError."""
+    if not _PLAIN.fullmatch(text):
+        raise ValueError("expected a base-10 number without exponent, as text or integer")
+    return Decimal(text)
+
+
+def is_sane(number: Decimal) -> bool:
+    """Whether the number is finite and of a magnitude that amounts and prices can have."""
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -_MAX_MAGNITUDE and number.adjusted() <= _MAX_MAGNITUDE
+
+
+def whole(raw: int, decimals: int) -> Decimal:
+    """Whole tokens of an integer number of smallest units."""
+    return Decimal(raw).scaleb(-decimals, _EXACT)
+
+
+def raw(amount: Decimal, decimals: int) -> int | None:
+    """Smallest units of an amount of whole tokens; None when that is no integer."""
+    scaled = amount.scaleb(decimals, _EXACT)
+    integer = int(scaled)
+    return integer if integer == scaled else None
+
+
+def total(numbers: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    result = ZERO
+    for number in numbers:
+        result = _EXACT.add(result, number)
+    return result
+
+
+def product_rounded(first: Decimal, second: Decimal) -> Decimal:
+    """First × second, rounded half-even to 18 places where it has more."""
+    product = _EXACT.multiply(first, second)
+    exponent = product.as_tuple().exponent
+    return product.quantize(_PLACES, ROUND_HALF_EVEN, _ROUNDING) if int(exponent) < -18 else product
+
+
+def ratio_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """Numerator ÷ denominator, rounded half-even to 18 places."""
+    return _rounded(Fraction(numerator) / Fraction(denominator))
+
+
+def scaled_rounded(value: Decimal, amount: Decimal, of: Decimal) -> Decimal:
+    """Value × amount ÷ of, rounded half-even to 18 places."""
+    return _rounded(Fraction(value) * Fraction(amount) / Fraction(of))
+
+
+def _rounded(number: Fraction) -> Decimal:
+    return Decimal(round(number * 10**18)).scaleb(-18, _EXACT)

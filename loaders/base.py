@@ -1,0 +1,45 @@
+"""Batching: values in the order of the keys, one batch for all keys of a tick."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from aiodataloader import DataLoader
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BatchLoader(ABC, Generic[K, V]):
+    """Loads values by key for one operation, each key once.
+
+    Built inside a running event loop. ``fetch`` gets the distinct keys of a batch and gives a value for each.
+    """
+
+    def __init__(self) -> None:
+        self._loader: DataLoader[K, V] = DataLoader(self._batch)
+        self._batches: set[asyncio.Task[Any]] = set()
+
+    async def load(self, key: K) -> V:
+        """The value of a key. A caller that is cancelled takes nothing from the others who wait for it."""
+        return await asyncio.shield(self._loader.load(key))
+
+    def close(self) -> None:
+        """Cancels what is still being fetched: nobody is left to want it."""
+        for batch in self._batches:
+            batch.cancel()
+
+    @abstractmethod
+    async def fetch(self, keys: Sequence[K]) -> Mapping[K, V]:
+        """A value for each key."""
+
+    async def _batch(self, keys: list[K]) -> list[V]:
+        batch = asyncio.current_task()
+        if batch is not None:
+            self._batches.add(batch)
+            batch.add_done_callback(self._batches.discard)
+        values = await self.fetch(keys)
+        return [values[key] for key in keys]

@@ -1,0 +1,218 @@
+"""Chain-agnostic identifiers in one canonical form: CAIP-2 chains, CAIP-10 accounts, CAIP-19 assets.
+
+Each is a ``str``, so that equal things are equal keys and printing costs nothing. ``parse`` is the only way in
+from text and raises ``InvalidIdError``; see https://chainagnostic.org for the grammars.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+from typing import Self
+
+import base58
+from Crypto.Hash import keccak
+
+from loaders.errors import InvalidIdError
+
+
+class Namespace(Enum):
+    """The CAIP-2 namespaces that wallets of this graph live in."""
+
+    EIP155 = "eip155"
+    SOLANA = "solana"
+
+
+SOLANA = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
+
+_CHAIN_SPELLINGS = {"ethereum-1": "eip155:1", "bsc-56": "eip155:56", "solana-900": SOLANA, "solana": SOLANA}
+_CHAIN = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
+_EIP155_CHAIN = re.compile(r"eip155:(0|[1-9][0-9]{0,31})")
+_ASSET = re.compile(r"([-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32})/([-a-z0-9]{3,8}):([-.%a-zA-Z0-9]{1,128})")
+_EVM_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
+_EVM_ACCOUNT = re.compile(r"eip155:[0-9]{1,32}:(.*)", re.DOTALL)
+_SOLANA_ACCOUNT = re.compile(rf"solana:(?:{SOLANA.partition(':')[2]}:)?([^:]*)", re.DOTALL)
+_DIGITS = re.compile(r"[0-9]{1,32}")
+
+# Contracts that are the chain's native coin under another name.
+_NATIVE_ALIASES = {
+    "eip155:137/erc20:0x0000000000000000000000000000000000001010": "eip155:137/slip44:966",
+    "eip155:42220/erc20:0x471ece3750da237f93b8e339c536989b8978a438": "eip155:42220/slip44:52752",
+    # Placeholders by which Solana services name SOL; the wrapped mint So1…12 is another asset.
+    f"{SOLANA}/token:{'1' * 32}": f"{SOLANA}/slip44:501",
+    f"{SOLANA}/token:So{'1' * 41}": f"{SOLANA}/slip44:501",
+}
+
+
+def _shown(text: str) -> str:
+    return f'"{text if len(text) <= 80 else text[:77] + "..."}"'
+
+
+@lru_cache(maxsize=16_384)
+def is_solana_address(text: str) -> bool:
+    """Whether the text is base58 of exactly 32 bytes."""
+    if not 32 <= len(text) <= 44:
+        return False
+    try:
+        return len(base58.b58decode(text.encode("ascii"))) == 32
+    except (ValueError, UnicodeEncodeError):
+        return False
+
+
+def eip55(address: str) -> str:
+    """The EIP-55 checksummed spelling of a lower-case EVM address."""
+    digits = address[2:]
+    digest = keccak.new(digest_bits=256, data=digits.encode("ascii")).hexdigest()
+    return "0x" + "".join(c.upper() if int(nibble, 16) > 7 else c for c, nibble in zip(digits, digest, strict=False))
+
+
+class ChainId(str):
+    """A CAIP-2 chain, e.g. ``eip155:1``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads CAIP-2 or an upstream's spelling (``ethereum-1``, ``bsc-56``, ``solana-900``, ``solana``)."""
+        canonical = _CHAIN_SPELLINGS.get(text, text)
+        known_shape = _EIP155_CHAIN if canonical.startswith("eip155:") else _CHAIN
+        if not known_shape.fullmatch(canonical):
+            raise InvalidIdError(
+                f"{_shown(text)} is not a chain: expected CAIP-2 such as eip155:1, or ethereum-1, bsc-56, solana"
+            )
+        return cls(canonical)
+
+    @property
+    def namespace(self) -> Namespace | None:
+        """The namespace of wallets on this chain; None for one that no wallet of this graph lives in."""
+        return _NAMESPACES.get(self.partition(":")[0])
+
+
+_NAMESPACES = {namespace.value: namespace for namespace in Namespace}
+
+SOLANA_MAINNET = ChainId(SOLANA)
+
+
+class AccountAddress(str):
+    """A wallet address: lower-case ``0x`` hex, or base58 of 32 bytes as it is."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads an address as people paste it: bare, as CAIP-10, or as ``solana:<address>``.
+
+        Hex in mixed case must carry a valid EIP-55 checksum: a typo must not read as an empty wallet.
+        """
+        bare = text.strip()
+        if account := _EVM_ACCOUNT.fullmatch(bare):
+            bare = account[1]
+            if not _EVM_ADDRESS.fullmatch(bare):
+                raise InvalidIdError(f"{_shown(text)} is not an account: eip155 wants 0x and 40 hex digits")
+        elif account := _SOLANA_ACCOUNT.fullmatch(bare):
+            bare = account[1]
+            if not is_solana_address(bare):
+                raise InvalidIdError(f"{_shown(text)} is not an account: solana wants base58 of 32 bytes")
+        if bare[:2] in ("0x", "0X"):
+            return cls._parse_evm(bare, text)
+        if is_solana_address(bare):
+            return cls(bare)
+        raise InvalidIdError(
+            f"{_shown(text)} is not an address: expected 0x and 40 hex digits, base58 of exactly 32 bytes, or CAIP-10"
+        )
+
+    @classmethod
+    def _parse_evm(cls, bare: str, text: str) -> Self:
+        if not _EVM_ADDRESS.fullmatch(bare):
+            raise InvalidIdError(
+                f"{_shown(text)} is not an address: expected 40 hex digits after 0x, found {len(bare) - 2} characters"
+            )
+        digits, lower = bare[2:], "0x" + bare[2:].lower()
+        if digits not in (digits.lower(), digits.upper()) and eip55(lower)[2:] != digits:
+            raise InvalidIdError(
+                f"{_shown(text)} is not an address: its EIP-55 checksum is wrong, so a character may be mistyped"
+            )
+        return cls(lower)
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where this address lives."""
+        return Namespace.EIP155 if self.startswith("0x") else Namespace.SOLANA
+
+
+class AccountId(str):
+    """A CAIP-10 account, e.g. ``eip155:56:0xab…``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, chain_id: ChainId, address: AccountAddress) -> Self:
+        """The account of an address on a chain."""
+        return cls(f"{chain_id}:{address}")
+
+    @property
+    def address(self) -> AccountAddress:
+        """The bare address."""
+        return AccountAddress(self.rpartition(":")[2])
+
+    @property
+    def chain_id(self) -> ChainId:
+        """The chain part."""
+        return ChainId(self.rpartition(":")[0])
+
+
+class AssetId(str):
+    """A CAIP-19 asset type in canonical form, e.g. ``eip155:1/erc20:0x…`` or ``eip155:1/slip44:60``."""
+
+    __slots__ = ()
+
+    @classmethod
+    @lru_cache(maxsize=65_536)
+    def parse(cls, text: str) -> Self:
+        """Reads CAIP-19 with hex in any case; a contract that is the native coin becomes ``slip44``."""
+        parts = _ASSET.fullmatch(text)
+        if parts is None:
+            raise InvalidIdError(
+                f"{_shown(text)} is not an asset: expected CAIP-19 such as eip155:1/erc20:0x… or eip155:1/slip44:60"
+            )
+        chain_id, kind, reference = ChainId.parse(parts[1]), parts[2], parts[3]
+        if kind == "slip44" and not _DIGITS.fullmatch(reference):
+            raise InvalidIdError(f"{_shown(text)} is not an asset: slip44 wants a number")
+        if chain_id.namespace is Namespace.EIP155 and kind == "erc20":
+            if not _EVM_ADDRESS.fullmatch(reference):
+                raise InvalidIdError(f"{_shown(text)} is not an asset: erc20 wants 0x and 40 hex digits")
+            reference = "0x" + reference[2:].lower()
+        if chain_id.namespace is Namespace.SOLANA and kind == "token" and not is_solana_address(reference):
+            raise InvalidIdError(f"{_shown(text)} is not an asset: token wants base58 of exactly 32 bytes")
+        canonical = f"{chain_id}/{kind}:{reference}"
+        return cls(_NATIVE_ALIASES.get(canonical, canonical))
+
+    @classmethod
+    def of_token(cls, chain_id: ChainId, address: str) -> Self:
+        """The asset of a contract (EVM) or a mint (Solana) as an upstream spells it."""
+        kind = "erc20" if chain_id.namespace is Namespace.EIP155 else "token"
+        return cls.parse(f"{chain_id}/{kind}:{address}")
+
+    @property
+    def chain_id(self) -> ChainId:
+        """The chain part."""
+        return ChainId(self.partition("/")[0])
+
+    @property
+    def is_native(self) -> bool:
+        """Whether this is a chain's own coin."""
+        return self.partition("/")[2].startswith("slip44:")
+
+    @property
+    def reference(self) -> str:
+        """What follows the asset namespace: the contract, the mint, or the SLIP-44 number."""
+        return self.partition("/")[2].partition(":")[2]
+
+    @property
+    def token_address(self) -> str | None:
+        """Contract or mint; None for a native coin."""
+        return None if self.is_native else self.reference
+
+
+NATIVE_SOL = AssetId(f"{SOLANA}/slip44:501")

@@ -1,0 +1,117 @@
+"""What can go wrong while records are loaded.
+
+LoadError                       a record could not be loaded
+    UpstreamTimeoutError        TIMEOUT                   no answer within the deadline
+    UpstreamUnreachableError    UNREACHABLE               no connection, or the whole host is gone
+    UpstreamRateLimitedError    RATE_LIMITED              429
+    UpstreamUnauthorizedError   UNAUTHORIZED              the key is missing or wrong
+    UpstreamForbiddenError      FORBIDDEN                 the key may not do this
+    UpstreamResponseError       BAD_RESPONSE              not JSON, wrong shape, truncated or too large
+    UpstreamFailedError         UPSTREAM_ERROR            5xx
+    UpstreamRejectedError       UPSTREAM_REJECTED_INPUT   400
+    BudgetExhaustedError        BUDGET_EXHAUSTED          our own limit was reached
+InvalidIdError                  an identifier is malformed
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class SourceErrorCode(Enum):
+    """Why a source failed, as clients see it."""
+
+    TIMEOUT = "TIMEOUT"
+    UNREACHABLE = "UNREACHABLE"
+    RATE_LIMITED = "RATE_LIMITED"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    FORBIDDEN = "FORBIDDEN"
+    BAD_RESPONSE = "BAD_RESPONSE"
+    UPSTREAM_ERROR = "UPSTREAM_ERROR"
+    UPSTREAM_REJECTED_INPUT = "UPSTREAM_REJECTED_INPUT"
+    CIRCUIT_OPEN = "CIRCUIT_OPEN"
+    BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"
+
+
+class LoadError(Exception):
+    """A record could not be loaded.
+
+    ``message`` is safe to show: it holds no key and nothing that the upstream sent. ``calls`` are the numbers of
+    the upstream requests spent, ``retry_after_seconds`` what the upstream asked for, None when it did not.
+    """
+
+    code: ClassVar[SourceErrorCode]
+    message: ClassVar[str]
+
+    def __init__(self, *, calls: frozenset[int] = frozenset(), retry_after_seconds: int | None = None) -> None:
+        super().__init__(self.message)
+        self.calls = calls
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamTimeoutError(LoadError):
+    """The upstream did not answer within its deadline."""
+
+    code = SourceErrorCode.TIMEOUT
+    message = "The source did not answer in time."
+
+
+class UpstreamUnreachableError(LoadError):
+    """No connection to the upstream, or its whole host answers 404 or 410."""
+
+    code = SourceErrorCode.UNREACHABLE
+    message = "The source cannot be reached."
+
+
+class UpstreamRateLimitedError(LoadError):
+    """The upstream asked for fewer requests (429)."""
+
+    code = SourceErrorCode.RATE_LIMITED
+    message = "The source limits how often it may be asked."
+
+
+class UpstreamUnauthorizedError(LoadError):
+    """The upstream did not accept the configured key."""
+
+    code = SourceErrorCode.UNAUTHORIZED
+    message = "The source did not accept the configured key."
+
+
+class UpstreamForbiddenError(LoadError):
+    """The configured key may not ask this, a plan's limits included."""
+
+    code = SourceErrorCode.FORBIDDEN
+    message = "The configured key or plan does not allow this request."
+
+
+class UpstreamResponseError(LoadError):
+    """The answer is not JSON, has the wrong shape, is truncated or larger than the cap."""
+
+    code = SourceErrorCode.BAD_RESPONSE
+    message = "The source sent an answer that cannot be read."
+
+
+class UpstreamFailedError(LoadError):
+    """The upstream reported a failure of its own (5xx)."""
+
+    code = SourceErrorCode.UPSTREAM_ERROR
+    message = "The source reported a failure of its own."
+
+
+class UpstreamRejectedError(LoadError):
+    """The upstream refused the request as malformed (400)."""
+
+    code = SourceErrorCode.UPSTREAM_REJECTED_INPUT
+    message = "The source refused the request."
+
+
+class BudgetExhaustedError(LoadError):
+    """Our own limit on requests was reached."""
+
+    code = SourceErrorCode.BUDGET_EXHAUSTED
+    message = "More was needed than the budget of requests allows."
+
+
+class InvalidIdError(ValueError):
+    """An identifier is malformed; the text says what is wrong with it."""

@@ -1,0 +1,225 @@
+"""What a source of holdings is: whom it speaks for, what it is asked, and what it says.
+
+Everything above this module treats sources alike. A further source is a module with a ``Source`` in it, a value of
+``HoldingSource``, and a line in ``loaders.SOURCES``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import ClassVar, TypeVar
+
+from loaders.caip import AccountAddress, AssetId, ChainId, Namespace
+from loaders.errors import LoadError
+from loaders.records import (
+    Aggregate,
+    Group,
+    HoldingSource,
+    Observation,
+    Price,
+    Report,
+    SourceStatus,
+    Stock,
+    TokenFacts,
+    TokenKind,
+    Wants,
+)
+from loaders.registers import Reading
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which observations are wanted; None leaves a dimension open. ``zero`` includes balances of zero."""
+
+    sources: frozenset[HoldingSource] | None = None
+    chains: frozenset[ChainId] | None = None
+    asset_ids: frozenset[AssetId] | None = None
+    token_accounts: frozenset[str] | None = None
+    kinds: frozenset[TokenKind] | None = None
+    zero: bool = False
+
+    def __or__(self, other: Scope) -> Scope:
+        """A scope that holds both."""
+        return Scope(
+            _either(self.sources, other.sources),
+            _either(self.chains, other.chains),
+            _either(self.asset_ids, other.asset_ids),
+            _either(self.token_accounts, other.token_accounts),
+            _either(self.kinds, other.kinds),
+            self.zero or other.zero,
+        )
+
+    def allows_chain(self, chain_id: ChainId) -> bool:
+        """Whether something on this chain can be in the scope."""
+        if self.chains is not None and chain_id not in self.chains:
+            return False
+        return self.asset_ids is None or any(asset.chain_id == chain_id for asset in self.asset_ids)
+
+    def allows_asset(self, asset_id: AssetId) -> bool:
+        """Whether this asset can be in the scope."""
+        if self.asset_ids is not None and asset_id not in self.asset_ids:
+            return False
+        return self.chains is None or asset_id.chain_id in self.chains
+
+    def allows_kind(self, *kinds: TokenKind) -> bool:
+        """Whether a token of one of these kinds can be in the scope."""
+        return self.kinds is None or not self.kinds.isdisjoint(kinds)
+
+
+def _either(one: frozenset[_T] | None, other: frozenset[_T] | None) -> frozenset[_T] | None:
+    return None if one is None or other is None else one | other
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one operation wants of one address, all its fields together.
+
+    ``company`` are the addresses that it is read as one with. ``apart`` says that its figures must not be mixed
+    with another address's.
+    """
+
+    address: AccountAddress
+    scopes: tuple[Scope, ...]
+    wants: Wants = Wants.NOTHING
+    company: frozenset[AccountAddress] = frozenset()
+    apart: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """One scope that holds all of them."""
+        return reduce(or_, self.scopes)
+
+
+class Answer(ABC):
+    """What a source said of one address: a report for each part of it, and its rows."""
+
+    def __init__(self, reports: Sequence[Report], aggregates: Sequence[Aggregate] = ()) -> None:
+        self.reports = tuple(reports)
+        self.aggregates = tuple(aggregates)
+
+    @abstractmethod
+    def observations(self, scope: Scope) -> list[Observation]:
+        """The observations within a scope, which is within what was asked, as if only that had been asked."""
+
+
+class NoAnswer(Answer):
+    """An answer without rows: the source was not asked, or does not speak for the address."""
+
+    def observations(self, scope: Scope) -> list[Observation]:
+        """None at all."""
+        return []
+
+
+class Book:
+    """What a source knows of tokens apart from balances. The plain one knows nothing.
+
+    ``failures`` are the registers that could not be read: then a missing fact is unknown, not absent.
+    """
+
+    failures: Sequence[LoadError] = ()
+
+    def facts(self, asset_id: AssetId) -> TokenFacts | None:
+        """What the source says of a token; None when it does not know it."""
+        return None
+
+    def price(self, asset_id: AssetId) -> Price | None:
+        """One whole token's price; None when the source has none."""
+        return None
+
+    def price_failed(self, asset_id: AssetId) -> bool:
+        """Whether the source may have a price that could not be read."""
+        return False
+
+    def stock(self, asset_id: AssetId) -> Stock | None:
+        """What the token stands for; None when it is no tokenised stock or fund of this source."""
+        return None
+
+    def group(self, group_id: str) -> Group | None:
+        """A group of the source's register; None when it has no such group."""
+        return None
+
+
+class Source(ABC):
+    """A source of holdings, for the life of the application. One operation's state is in its ``Reading``."""
+
+    name: ClassVar[HoldingSource]
+    namespaces: ClassVar[frozenset[Namespace]]
+    values_holdings: ClassVar[bool] = False
+    """Whether its observations carry dollar values."""
+
+    configured: bool
+
+    @abstractmethod
+    def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
+        """The chains it reports on one by one for addresses of a namespace; None for one call over several."""
+
+    @abstractmethod
+    def needed_parts(self, namespace: Namespace, scope: Scope) -> frozenset[ChainId | None]:
+        """The parts that a scope needs; none when it needs nothing of this source."""
+
+    @abstractmethod
+    async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
+        """Asks for many addresses, each once, in as few requests as possible. Failures are in the reports."""
+
+    @abstractmethod
+    async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
+        """What it knows of tokens: of all in its registers, and of ``asset_ids`` where it must be asked by name."""
+
+    @abstractmethod
+    async def chains(self, reading: Reading) -> frozenset[ChainId]:
+        """The chains it covers; raises a ``LoadError``."""
+
+    async def holders(self, asset_id: AssetId, reading: Reading) -> Answer | None:
+        """All who hold a token; None when the source cannot list its holders."""
+        return None
+
+    def unasked(self, address: AccountAddress) -> Answer:
+        """The answer of a source that is not asked, with the reason in its reports."""
+        if address.namespace not in self.namespaces:
+            chains = {part for namespace in self.namespaces for part in self.parts(namespace)}
+            only = next(iter(chains)) if len(chains) == 1 else None
+            return NoAnswer([Report(self.name, only, (address,), SourceStatus.NOT_APPLICABLE)])
+        status = SourceStatus.NOT_REQUESTED if self.configured else SourceStatus.NOT_CONFIGURED
+        return NoAnswer([Report(self.name, part, (address,), status) for part in self.parts(address.namespace)])
+
+
+def failed_report(
+    source: HoldingSource, chain_id: ChainId | None, address: AccountAddress, error: LoadError
+) -> Report:
+    """The report of a request that failed."""
+    return Report(
+        source,
+        chain_id,
+        (address,),
+        SourceStatus.FAILED,
+        error.code,
+        error.message,
+        error.retry_after_seconds,
+        calls=error.calls,
+    )
+
+
+def partial_report(report: Report, error: LoadError, *, truncated: bool = False) -> Report:
+    """A report with part of its data missing for this reason."""
+    return Report(
+        report.source,
+        report.chain_id,
+        report.accounts,
+        SourceStatus.PARTIAL,
+        error.code,
+        error.message,
+        error.retry_after_seconds,
+        truncated=truncated,
+        fetched_at=report.fetched_at,
+        indexed_to=report.indexed_to,
+        calls=report.calls | error.calls,
+    )

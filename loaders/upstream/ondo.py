@@ -1,0 +1,171 @@
+"""Ondo Global Markets: balances of tokenised stocks and funds by chain, and the registers of all assets.
+
+Source of the facts here: Ondo's GM Backend API 1.0.0 and its pages on endpoint caching and error codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loaders.upstream.fields import (
+    Amount,
+    Decimals,
+    OptionalDecimal,
+    OptionalMilliseconds,
+    OptionalText,
+    RowReader,
+    Rows,
+    UpstreamRecord,
+    member,
+)
+from loaders.upstream.http import Fetched, HttpClient
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRecord:
+    """``balance`` whole tokens (not smallest units) of one token in one holder's account."""
+
+    token_address: str
+    symbol: str
+    account: str
+    balance: Amount
+
+
+class _HolderAddress(UpstreamRecord):
+    account: str
+
+
+class _TokenBalance(UpstreamRecord):
+    holderAddress: _HolderAddress  # noqa: N815
+    balance: Amount
+
+
+class _Token(UpstreamRecord):
+    tokenAddress: str  # noqa: N815
+    tokenSymbol: str  # noqa: N815
+    balances: list[Any]
+
+
+class AddressRecord(UpstreamRecord):
+    """Where an asset is deployed."""
+
+    networkChainId: str  # noqa: N815
+    address: str
+    decimals: Decimals
+
+
+class _Tags(UpstreamRecord):
+    assetClass: OptionalText = None  # noqa: N815
+    instrumentType: OptionalText = None  # noqa: N815
+
+
+class MetadataRecord(UpstreamRecord):
+    """An asset in Ondo's register."""
+
+    symbol: str
+    ticker: str
+    tags: _Tags = _Tags()
+    addresses: tuple[AddressRecord, ...] = ()
+
+
+class _PrimaryPrice(UpstreamRecord):
+    symbol: str
+    price: Amount
+
+
+class _UnderlyingPrice(UpstreamRecord):
+    price: OptionalDecimal = None
+
+
+class PriceRecord(UpstreamRecord):
+    """US dollars for one token (``primaryMarket``) and for one share (``underlyingMarket``)."""
+
+    primaryMarket: _PrimaryPrice  # noqa: N815
+    underlyingMarket: _UnderlyingPrice | None = None  # noqa: N815
+    timestamp: OptionalMilliseconds = None
+
+
+class EnhancedPriceRecord(UpstreamRecord):
+    """A token's change over 24 hours, in US dollars and in percent."""
+
+    symbol: str
+    priceChange24h: OptionalDecimal = None  # noqa: N815
+    priceChangePct24h: OptionalDecimal = None  # noqa: N815
+
+
+class _PrimaryMarket(UpstreamRecord):
+    symbol: str
+    sharesMultiplier: OptionalDecimal = None  # noqa: N815
+
+
+class _UnderlyingMarket(UpstreamRecord):
+    name: OptionalText = None
+    price: OptionalDecimal = None
+
+
+class MarketRecord(UpstreamRecord):
+    """Shares per token, and the name of what the token stands for; None for baskets."""
+
+    primaryMarket: _PrimaryMarket  # noqa: N815
+    underlyingMarket: _UnderlyingMarket | None = None  # noqa: N815
+
+
+_TOKENS = RowReader(_Token)
+_BALANCES = RowReader(_TokenBalance)
+_METADATA = RowReader(MetadataRecord)
+_PRICES = RowReader(PriceRecord)
+_ENHANCED_PRICES = RowReader(EnhancedPriceRecord)
+_MARKETS = RowReader(MarketRecord)
+
+
+def _read_balances(body: Any) -> Rows[BalanceRecord]:
+    tokens = _TOKENS(member(body, "tokens"))
+    rows, dropped = [], tokens.dropped
+    for token in tokens.rows:
+        balances = _BALANCES(token.balances)
+        dropped += balances.dropped
+        rows += [
+            BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
+            for row in balances.rows
+        ]
+    return Rows(tuple(rows), dropped)
+
+
+class OndoClient:
+    """Asks Ondo GM. Every method raises a ``LoadError``; ``deadline`` is event-loop time."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    async def fetch_balances(
+        self,
+        chain: str,
+        deadline: float,
+        *,
+        user_address: str | None = None,
+        token_address: str | None = None,
+    ) -> Fetched[Rows[BalanceRecord]]:
+        """Balances on ``ethereum-1``, ``bsc-56`` or ``solana-900``: of a user, of a token, of both, or of all.
+
+        Without a user the answer holds every holder, and without either every holder of every token.
+        """
+        filters = {"userAddress": user_address, "tokenAddress": token_address}
+        params = {name: value for name, value in filters.items() if value is not None}
+        return await self._http.get(f"/v1/chains/{chain}/balances", params, _read_balances, deadline)
+
+    async def fetch_metadata(self, deadline: float) -> Fetched[Rows[MetadataRecord]]:
+        """Symbol, ticker, tags and addresses of every asset."""
+        return await self._http.get("/v1/assets/all/metadata", {}, _METADATA, deadline)
+
+    async def fetch_prices(self, deadline: float) -> Fetched[Rows[PriceRecord]]:
+        """Latest token and share price of every asset."""
+        return await self._http.get("/v1/assets/all/prices/latest", {}, _PRICES, deadline)
+
+    async def fetch_enhanced_prices(self, deadline: float) -> Fetched[Rows[EnhancedPriceRecord]]:
+        """Change over 24 hours of every asset."""
+        return await self._http.get("/v1/assets/all/prices/latest/enhanced", {}, _ENHANCED_PRICES, deadline)
+
+    async def fetch_markets(self, deadline: float) -> Fetched[Rows[MarketRecord]]:
+        """Underlying name and shares per token of every asset."""
+        return await self._http.get("/v1/assets/all/market", {}, _MARKETS, deadline)

@@ -1,0 +1,151 @@
+"""OneBalance: balances aggregated over EVM chains and Solana, with dollar values.
+
+Source of the facts here: the Toolkit API 1.6.2. Its makers have announced its end, so its absence is ordinary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loaders.upstream.fields import (
+    Decimals,
+    ExactDecimal,
+    OptionalText,
+    RawAmount,
+    RowReader,
+    Rows,
+    UpstreamRecord,
+    member,
+)
+from loaders.upstream.http import Fetched, HttpClient
+
+
+class AssetBalanceRecord(UpstreamRecord):
+    """``balance`` in the asset's own smallest units on its chain; ``fiatValue`` 0 may mean that it has no price."""
+
+    assetType: str  # noqa: N815
+    balance: RawAmount
+    fiatValue: ExactDecimal  # noqa: N815
+
+
+class AggregateRecord(UpstreamRecord):
+    """An aggregate as OneBalance gives it; ``balance`` need not be the sum of its parts."""
+
+    aggregatedAssetId: str  # noqa: N815
+    balance: RawAmount
+    fiatValue: ExactDecimal  # noqa: N815
+
+
+class _Parts(UpstreamRecord):
+    individualAssetBalances: list[Any]  # noqa: N815
+
+
+class EntityRecord(UpstreamRecord):
+    """A member of an aggregate on one chain, with that chain's own decimals."""
+
+    assetType: str  # noqa: N815
+    decimals: Decimals
+    name: OptionalText = None
+    symbol: OptionalText = None
+
+
+class AssetRecord(UpstreamRecord):
+    """An aggregate in OneBalance's register."""
+
+    aggregatedAssetId: str  # noqa: N815
+    symbol: OptionalText = None
+    name: OptionalText = None
+    decimals: Decimals
+    logoUrl: OptionalText = None  # noqa: N815
+    aggregatedEntities: tuple[EntityRecord, ...] = ()  # noqa: N815
+
+
+class _ChainName(UpstreamRecord):
+    namespace: str
+    reference: str
+
+
+class ChainRecord(UpstreamRecord):
+    """A chain that OneBalance covers."""
+
+    chain: _ChainName
+    isTestnet: bool = False  # noqa: N815
+
+    @property
+    def chain_id(self) -> str:
+        """The chain as CAIP-2."""
+        return f"{self.chain.namespace}:{self.chain.reference}"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedBalance:
+    """One answer: the rows of all assets, the aggregates beside them, and the accounts it speaks of."""
+
+    rows: Rows[AssetBalanceRecord]
+    aggregates: Rows[AggregateRecord]
+    evm_account: str | None
+    solana_account: str | None
+
+
+_BALANCES = RowReader(AssetBalanceRecord)
+_AGGREGATES = RowReader(AggregateRecord)
+_PARTS = RowReader(_Parts)
+_ASSETS = RowReader(AssetRecord)
+_CHAINS = RowReader(ChainRecord)
+
+
+class OneBalanceClient:
+    """Asks OneBalance. Every method raises a ``LoadError``; ``deadline`` is event-loop time."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    async def fetch_balances(
+        self,
+        accounts: Sequence[str],
+        aggregated_ids: Sequence[str],
+        asset_ids: Sequence[str],
+        deadline: float,
+    ) -> Fetched[AggregatedBalance]:
+        """Balances of at most one EVM and one Solana account; at least one list of assets is not empty."""
+        params = {"account": ",".join(accounts)}
+        if aggregated_ids:
+            params["aggregatedAssetId"] = ",".join(aggregated_ids)
+        if asset_ids:
+            params["assetId"] = ",".join(asset_ids)
+        return await self._http.get("/v3/balances/aggregated-balance", params, self._read_balances, deadline)
+
+    async def fetch_assets(self, deadline: float) -> Fetched[Rows[AssetRecord]]:
+        """Every aggregate with its members, names and decimals."""
+        return await self._http.get("/assets/list", {}, self._read_assets, deadline)
+
+    async def fetch_chains(self, deadline: float) -> Fetched[Rows[ChainRecord]]:
+        """Every chain that balances are aggregated over."""
+        return await self._http.get("/chains/supported-list", {}, self._read_chains, deadline)
+
+    def _read_assets(self, body: Any) -> Rows[AssetRecord]:
+        return _ASSETS(self._answer(body))
+
+    def _read_chains(self, body: Any) -> Rows[ChainRecord]:
+        return _CHAINS(self._answer(body))
+
+    def _read_balances(self, body: Any) -> AggregatedBalance:
+        items = member(self._answer(body), "balanceByAggregatedAsset")
+        parts = _PARTS(items)
+        rows = [_BALANCES(part.individualAssetBalances) for part in parts.rows]
+        rows.append(_BALANCES(member(body, "balanceBySpecificAsset")))
+        accounts = body.get("accounts")
+        accounts = accounts if isinstance(accounts, dict) else {}
+        return AggregatedBalance(
+            Rows(tuple(row for some in rows for row in some.rows), parts.dropped + sum(r.dropped for r in rows)),
+            _AGGREGATES(items),
+            accounts.get("evm"),
+            accounts.get("solana"),
+        )
+
+    def _answer(self, body: Any) -> Any:
+        if failure := self._http.failure_in_body(body):
+            raise failure
+        return body

@@ -1,0 +1,1 @@
+"""The upstreams, played on loopback: for the demo and for the tests."""

@@ -1,0 +1,160 @@
+"""The Graph Token API on Solana: token accounts, native balances, token metadata, and how far it has indexed.
+
+Source of the facts here: the published OpenAPI document and the open-source server, releases 3.16 to 3.19.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from loaders.upstream.fields import (
+    Decimals,
+    OptionalText,
+    RawAmount,
+    RowReader,
+    Rows,
+    UpstreamRecord,
+    member,
+)
+from loaders.upstream.http import Fetched, HttpClient
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan allows: rows a page, and values a list parameter."""
+
+    page: int
+    batch: int
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Reads ``free``, ``scale``, ``pro`` or ``<page>/<batch>``; raises ValueError."""
+        if text.lower() in _PLANS:
+            return _PLANS[text.lower()]
+        page, _, batch = text.partition("/")
+        if not (page.isdecimal() and batch.isdecimal() and 1 <= int(page) <= 1_000 and int(batch) >= 1):
+            raise ValueError(f'"{text}" is not a plan: expected free, scale, pro or <page>/<batch>, e.g. 100/25')
+        return cls(int(page), int(batch))
+
+
+_PLANS = {"free": Plan(10, 1), "scale": Plan(100, 25), "pro": Plan(500, 50)}
+
+
+class SplBalanceRecord(UpstreamRecord):
+    """``amount`` smallest units in one token account.
+
+    ``decimals`` 0 with neither name nor symbol is an unknown mint. The float ``value`` is not read.
+    """
+
+    owner: str
+    account: str = Field(validation_alias=AliasChoices("token_account", "account"))
+    mint: str
+    program_id: str
+    amount: RawAmount
+    decimals: Decimals | None = None
+    name: OptionalText = None
+    symbol: OptionalText = None
+    uri: OptionalText = None
+    last_update_block_num: int
+    last_update_timestamp: int
+
+
+class NativeBalanceRecord(UpstreamRecord):
+    """``amount`` lamports of one wallet."""
+
+    address: str
+    amount: RawAmount
+    last_update_block_num: int
+    last_update_timestamp: int
+
+
+class MintRecord(UpstreamRecord):
+    """A mint's metadata; missing text is empty, unknown decimals are 0."""
+
+    mint: str
+    program_id: str
+    decimals: Decimals | None = None
+    name: OptionalText = None
+    symbol: OptionalText = None
+    uri: OptionalText = None
+
+
+class _IndexedTo(UpstreamRecord):
+    category: str
+    block_num: int
+    timestamp: int
+
+
+class NetworkRecord(UpstreamRecord):
+    """How far a network is indexed, by category of data."""
+
+    id: str
+    indexed_to: tuple[_IndexedTo, ...] = ()
+
+
+_SPL = RowReader(SplBalanceRecord)
+_NATIVE = RowReader(NativeBalanceRecord)
+_MINTS = RowReader(MintRecord)
+_NETWORKS = RowReader(NetworkRecord)
+
+
+def _rows_of(reader: RowReader[Any]) -> Any:
+    return lambda body: reader(member(body, "data"))
+
+
+class TheGraphClient:
+    """Asks The Graph Token API. Every method raises a ``LoadError``; ``deadline`` is event-loop time."""
+
+    def __init__(self, http: HttpClient, plan: Plan) -> None:
+        self._http = http
+        self.plan = plan
+
+    async def fetch_spl_balances(
+        self,
+        owners: Sequence[str],
+        page: int,
+        deadline: float,
+        *,
+        mints: Sequence[str] = (),
+        token_accounts: Sequence[str] = (),
+        program_id: str | None = None,
+        include_zero: bool = False,
+    ) -> Fetched[Rows[SplBalanceRecord]]:
+        """One page of token accounts, newest change first; lists hold at most ``plan.batch`` values each."""
+        params = {"network": "solana", "owner": ",".join(owners)}
+        if mints:
+            params["mint"] = ",".join(mints)
+        if token_accounts:
+            params["token_account"] = ",".join(token_accounts)
+        if program_id is not None:
+            params["program_id"] = program_id
+        params |= self._page_params(page, include_zero)
+        return await self._http.get("/v1/svm/balances", params, _rows_of(_SPL), deadline)
+
+    async def fetch_native_balances(
+        self, addresses: Sequence[str], page: int, deadline: float, *, include_zero: bool = False
+    ) -> Fetched[Rows[NativeBalanceRecord]]:
+        """One page of native balances, one row a wallet; at most ``plan.batch`` addresses."""
+        params = {
+            "network": "solana",
+            "address": ",".join(addresses),
+            **self._page_params(page, include_zero),
+        }
+        return await self._http.get("/v1/svm/balances/native", params, _rows_of(_NATIVE), deadline)
+
+    async def fetch_mints(self, mints: Sequence[str], deadline: float) -> Fetched[Rows[MintRecord]]:
+        """Metadata of at most ``plan.batch`` mints; an unknown mint has no row."""
+        params = {"network": "solana", "mint": ",".join(mints)}
+        return await self._http.get("/v1/svm/tokens", params, _rows_of(_MINTS), deadline)
+
+    async def fetch_networks(self, deadline: float) -> Fetched[Rows[NetworkRecord]]:
+        """Every network and how far it is indexed."""
+        return await self._http.get("/v1/networks", {}, lambda body: _NETWORKS(member(body, "networks")), deadline)
+
+    def _page_params(self, page: int, include_zero: bool) -> dict[str, str]:
+        params = {"limit": str(self.plan.page), "page": str(page)}
+        return params | {"include_null_balances": "true"} if include_zero else params

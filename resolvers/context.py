@@ -1,0 +1,32 @@
+"""What one operation carries: its loaders, and what they have given so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from strawberry.types.info import Info as StrawberryInfo
+
+from loaders import Loaders, Sources
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What a transport knows of a request before any operation begins."""
+
+    sources: Sources
+    trace: bool = False
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Context:
+    """One operation's context."""
+
+    loaders: Loaders
+    reconciled: dict[Any, Any] = field(default_factory=dict)
+
+
+type_of_info = StrawberryInfo[Context, Any]
+Info = type_of_info

@@ -1,0 +1,214 @@
+"""Order, cursors and pages of holdings. Pure functions.
+
+A cursor holds the place of a holding in one order of one list, so that a page begins right after it even when the
+data has changed since; used with another order, filter or list it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from loaders import amounts
+from resolvers.errors import BadInputError
+from resolvers.reconcile import HoldingRecord
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 200
+
+
+class HoldingOrderField(Enum):
+    """What holdings can be ordered by."""
+
+    VALUE_USD = "VALUE_USD"
+    AMOUNT = "AMOUNT"
+    SYMBOL = "SYMBOL"
+    CHAIN = "CHAIN"
+    UPDATED_AT = "UPDATED_AT"
+
+
+class OrderDirection(Enum):
+    """Ascending or descending."""
+
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Unknown comes last in both directions, and ties are by id ascending."""
+
+    field: HoldingOrderField = HoldingOrderField.VALUE_USD
+    direction: OrderDirection = OrderDirection.DESC
+
+
+@dataclass(frozen=True, slots=True)
+class PageArguments:
+    """Relay's paging arguments; at most one of ``first`` and ``last``."""
+
+    first: int | None = None
+    after: str | None = None
+    last: int | None = None
+    before: str | None = None
+
+    def check(self) -> None:
+        """Raises ``BadInputError`` for a page that cannot be."""
+        for name, count in (("first", self.first), ("last", self.last)):
+            if count is not None and not 0 <= count <= MAX_PAGE:
+                raise BadInputError(name, count, f"expected a whole number from 0 to {MAX_PAGE}")
+        if self.first is not None and self.last is not None:
+            raise BadInputError("last", self.last, f"cannot be combined with first (here {self.first}): choose one")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A run of the ordered list; ``cursors`` belong to ``holdings`` one by one."""
+
+    holdings: Sequence[HoldingRecord]
+    cursors: Sequence[str]
+    has_next: bool
+    has_previous: bool
+
+
+_Key = Decimal | str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a holding stands in an order: its sort key, None for unknown, and its id."""
+
+    key: _Key
+    id: str
+
+
+def fingerprint(*what: object) -> str:
+    """A short digest that tells one list from another."""
+    return hashlib.blake2b(repr(what).encode(), digest_size=9).hexdigest()
+
+
+def sort_holdings(
+    holdings: Sequence[HoldingRecord], order: Order, symbol_of: Callable[[HoldingRecord], str | None]
+) -> list[tuple[Place, HoldingRecord]]:
+    """The holdings in order, each with its place."""
+    key_of = _keys(order.field, symbol_of)
+    placed = [(Place(key_of(holding), holding.id), holding) for holding in holdings]
+    placed.sort(key=lambda item: item[0].id)
+    known = [item for item in placed if item[0].key is not None]
+    known.sort(key=lambda item: item[0].key, reverse=order.direction is OrderDirection.DESC)  # type: ignore[arg-type,return-value]  # keys of one order are of one type
+    return known + [item for item in placed if item[0].key is None]
+
+
+def cut_page(
+    placed: Sequence[tuple[Place, HoldingRecord]], order: Order, listing: str, arguments: PageArguments
+) -> Page:
+    """The page that the arguments describe; ``listing`` is the fingerprint of the list that cursors belong to."""
+    arguments.check()
+    start, end = 0, len(placed)
+    if arguments.after is not None:
+        after = _read_cursor("after", arguments.after, order, listing)
+        start = _bisect(placed, order, lambda place: _precedes(after, place, order))
+    if arguments.before is not None:
+        before = _read_cursor("before", arguments.before, order, listing)
+        end = _bisect(placed, order, lambda place: not _precedes(place, before, order))
+    end = max(start, end)
+    if arguments.last is not None:
+        first, last = max(start, end - arguments.last), end
+    else:
+        count = DEFAULT_PAGE if arguments.first is None else arguments.first
+        first, last = start, min(end, start + count)
+    page = placed[first:last]
+    return Page(
+        [holding for _, holding in page],
+        [_write_cursor(place, order, listing) for place, _ in page],
+        has_next=last < len(placed),
+        has_previous=first > 0,
+    )
+
+
+def _keys(
+    field: HoldingOrderField, symbol_of: Callable[[HoldingRecord], str | None]
+) -> Callable[[HoldingRecord], _Key]:
+    def symbol(holding: HoldingRecord) -> str | None:
+        text = symbol_of(holding)
+        return None if text is None else text.casefold()
+
+    def updated_at(holding: HoldingRecord) -> int | None:
+        time = None if holding.as_of is None else holding.as_of.time
+        return None if time is None else int(time.timestamp())
+
+    keys: dict[HoldingOrderField, Callable[[HoldingRecord], _Key]] = {
+        HoldingOrderField.VALUE_USD: lambda holding: holding.value,
+        HoldingOrderField.AMOUNT: lambda holding: holding.amount,
+        HoldingOrderField.SYMBOL: symbol,
+        HoldingOrderField.CHAIN: lambda holding: str(holding.chain_id),
+        HoldingOrderField.UPDATED_AT: updated_at,
+    }
+    return keys[field]
+
+
+def _precedes(one: Place, other: Place, order: Order) -> bool:
+    """Whether ``one`` stands strictly before ``other``."""
+    if one.key is None or other.key is None:
+        if one.key is None and other.key is None:
+            return one.id < other.id
+        return other.key is None
+    if one.key == other.key:
+        return one.id < other.id
+    ascending: bool = one.key < other.key  # type: ignore[operator]  # keys of one order are of one type
+    return ascending is (order.direction is OrderDirection.ASC)
+
+
+def _bisect(
+    placed: Sequence[tuple[Place, HoldingRecord]], order: Order, found: Callable[[Place], bool]
+) -> int:
+    low, high = 0, len(placed)
+    while low < high:
+        middle = (low + high) // 2
+        if found(placed[middle][0]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _write_cursor(place: Place, order: Order, listing: str) -> str:
+    key = amounts.plain(place.key) if isinstance(place.key, Decimal) else place.key
+    fields = [order.field.value, order.direction.value, listing, key, place.id]
+    return urlsafe_b64encode(orjson.dumps(fields)).rstrip(b"=").decode("ascii")
+
+
+def _read_cursor(argument: str, cursor: str, order: Order, listing: str) -> Place:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        fields: Any = orjson.loads(urlsafe_b64decode(padded))
+        field, direction, of_listing, key, id = fields
+        place = Place(_read_key(order.field, key), id)
+    except (ValueError, TypeError, UnicodeEncodeError):
+        raise BadInputError(argument, cursor, "is not a cursor of this graph") from None
+    if not isinstance(id, str) or not isinstance(of_listing, str):
+        raise BadInputError(argument, cursor, "is not a cursor of this graph")
+    if (field, direction) != (order.field.value, order.direction.value):
+        raise BadInputError(argument, cursor, "belongs to another order")
+    if of_listing != listing:
+        raise BadInputError(argument, cursor, "belongs to another list or filter")
+    return place
+
+
+def _read_key(field: HoldingOrderField, key: Any) -> _Key:
+    if key is None:
+        return None
+    if field is HoldingOrderField.UPDATED_AT:
+        if isinstance(key, int):
+            return key
+        raise TypeError
+    if not isinstance(key, str):
+        raise TypeError
+    numeric = field in (HoldingOrderField.VALUE_USD, HoldingOrderField.AMOUNT)
+    return amounts.parse_plain(key) if numeric else key

@@ -1,0 +1,266 @@
+"""From observations to holdings: grouping, the choice of amount and value, and totals. Pure functions.
+
+Sources are never added to each other and never merged by symbol or by equal amount: identity is (account, asset).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import Enum
+
+from loaders import amounts
+from loaders.caip import AccountId, AssetId, ChainId
+from loaders.records import (
+    AsOf,
+    HoldingSource,
+    Observation,
+    Report,
+    SourceStatus,
+    TokenFacts,
+    merged_facts,
+)
+from loaders.source import Book
+
+AMOUNT_RANK = (HoldingSource.SOLANA_SPL, HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE)
+"""Whose amount is shown: the one that reads the chain itself comes first."""
+
+FACTS_RANK = (HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE, HoldingSource.SOLANA_SPL)
+"""Whose word on a token's name, decimals and price is taken: the issuer's first, the token's own last."""
+
+
+class ValueStatus(Enum):
+    """Where a holding's value comes from, or why it has none."""
+
+    REPORTED = "REPORTED"
+    DERIVED = "DERIVED"
+    UNPRICED = "UNPRICED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class SourceAgreement(Enum):
+    """Whether the sources of a holding give the same amount."""
+
+    SINGLE = "SINGLE"
+    AGREE = "AGREE"
+    DIFFER = "DIFFER"
+    NOT_COMPARABLE = "NOT_COMPARABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingRecord:
+    """One account's position in one asset; ``observations`` begin with the chosen one."""
+
+    account_id: AccountId
+    asset_id: AssetId
+    value: Decimal | None
+    value_status: ValueStatus
+    value_source: HoldingSource | None
+    agreement: SourceAgreement
+    observations: tuple[Observation, ...]
+
+    @property
+    def id(self) -> str:
+        """The global id: account and asset."""
+        return f"Holding:{self.account_id}/{self.asset_id.partition('/')[2]}"
+
+    @property
+    def chain_id(self) -> ChainId:
+        """The chain of the asset."""
+        return self.asset_id.chain_id
+
+    @property
+    def amount(self) -> Decimal | None:
+        """Whole tokens."""
+        return self.observations[0].amount
+
+    @property
+    def raw(self) -> int | None:
+        """Smallest units."""
+        return self.observations[0].raw
+
+    @property
+    def amount_source(self) -> HoldingSource:
+        """Whose amount it is."""
+        return self.observations[0].source
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """How current the amount is."""
+        return self.observations[0].as_of
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing is held."""
+        return _is_zero(self.observations[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What is known of prices: books for unit prices, and the sources whose observations carry values.
+
+    ``answered`` tells whether such a source answered for an account's observations.
+    """
+
+    books: Mapping[HoldingSource, Book]
+    valuing_sources: Sequence[HoldingSource]
+    answered: Callable[[HoldingSource, AccountId], bool]
+
+
+def reconcile(
+    observations: Iterable[Observation], stale: Callable[[Observation], bool], pricing: Pricing
+) -> list[HoldingRecord]:
+    """One holding for each (account, asset), in no particular order, zero holdings included."""
+    groups: dict[tuple[AccountId, AssetId], list[Observation]] = {}
+    for observation in observations:
+        groups.setdefault((observation.account_id, observation.asset_id), []).append(observation)
+    return [_holding(group, stale, pricing) for group in groups.values()]
+
+
+def _holding(
+    group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing
+) -> HoldingRecord:
+    ranked = group if len(group) == 1 else sorted(group, key=lambda o: (stale(o), AMOUNT_RANK.index(o.source)))
+    filled = tuple(_with_decimals(observation, ranked, pricing.books) for observation in ranked)
+    chosen = filled[0]
+    value, status, source = _value(chosen, filled, pricing)
+    return HoldingRecord(
+        chosen.account_id, chosen.asset_id, value, status, source, _agreement(filled), filled
+    )
+
+
+def _with_decimals(
+    observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
+) -> Observation:
+    """The observation with both amounts, where its own source, another one or a register knows the decimals."""
+    decimals = observation.decimals
+    if decimals is None:
+        decimals = _decimals(observation, group, books)
+        if decimals is None:
+            return observation
+    amount, raw = observation.amount, observation.raw
+    if amount is None and raw is not None:
+        amount = amounts.whole(raw, decimals)
+    elif raw is None and amount is not None:
+        raw = amounts.raw(amount, decimals)
+    return replace(observation, decimals=decimals, amount=amount, raw=raw)
+
+
+def _decimals(
+    observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
+) -> int | None:
+    own = books.get(observation.source)
+    facts = None if own is None else own.facts(observation.asset_id)
+    if facts is not None and facts.decimals is not None:
+        return facts.decimals
+    for other in group:
+        if other.decimals is not None:
+            return other.decimals
+    for source in FACTS_RANK:
+        book = books.get(source)
+        facts = None if book is None else book.facts(observation.asset_id)
+        if facts is not None and facts.decimals is not None:
+            return facts.decimals
+    return None
+
+
+def _is_zero(observation: Observation) -> bool:
+    return observation.raw == 0 if observation.amount is None else not observation.amount
+
+
+def _same_amount(one: Observation, other: Observation) -> bool | None:
+    """Whether two observations of one asset give the same amount; None when they cannot be compared."""
+    if one.amount is not None and other.amount is not None:
+        return one.amount == other.amount
+    if one.raw is not None and other.raw is not None:
+        return one.raw == other.raw
+    return None
+
+
+def _agreement(observations: Sequence[Observation]) -> SourceAgreement:
+    if len(observations) == 1:
+        return SourceAgreement.SINGLE
+    same = [_same_amount(observations[0], other) for other in observations[1:]]
+    if False in same:
+        return SourceAgreement.DIFFER
+    return SourceAgreement.NOT_COMPARABLE if None in same else SourceAgreement.AGREE
+
+
+def _value(
+    chosen: Observation, observations: Sequence[Observation], pricing: Pricing
+) -> tuple[Decimal | None, ValueStatus, HoldingSource | None]:
+    if _is_zero(chosen):
+        return amounts.ZERO, ValueStatus.REPORTED, chosen.source
+    unavailable = False
+    for source in FACTS_RANK:
+        book = pricing.books.get(source)
+        if book is None:
+            continue
+        price = book.price(chosen.asset_id)
+        if price is not None and chosen.amount is not None:
+            return amounts.product_rounded(chosen.amount, price.usd), ValueStatus.DERIVED, price.source
+        unavailable |= book.price_failed(chosen.asset_id)
+    for observation in observations:
+        if observation.value is not None and observation.value > 0:
+            if _same_amount(observation, chosen):
+                return observation.value, ValueStatus.REPORTED, observation.source
+            if observation.amount and chosen.amount is not None:
+                derived = amounts.scaled_rounded(observation.value, chosen.amount, observation.amount)
+                return derived, ValueStatus.DERIVED, observation.source
+    spoken = {observation.source for observation in observations}
+    unavailable |= any(
+        source not in spoken and not pricing.answered(source, chosen.account_id)
+        for source in pricing.valuing_sources
+    )
+    return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
+
+
+@dataclass(frozen=True, slots=True)
+class TotalRecord:
+    """A sum over holdings, and whether it is the whole of it."""
+
+    value: Decimal | None
+    complete: bool
+    holding_count: int
+    unpriced_count: int
+    missing_sources: tuple[HoldingSource, ...]
+
+
+_UNINVOLVED = (SourceStatus.NOT_APPLICABLE, SourceStatus.NOT_CONFIGURED, SourceStatus.NOT_REQUESTED)
+_MISSING = (SourceStatus.FAILED, SourceStatus.PARTIAL)
+
+
+def sum_holdings(holdings: Iterable[HoldingRecord], reports: Iterable[Report]) -> TotalRecord:
+    """The total of some holdings, given how the sources that could know of them did.
+
+    Without any source that was asked the total is unknown, not 0.
+    """
+    count = unpriced = 0
+    values: list[Decimal] = []
+    held = False
+    for holding in holdings:
+        count += 1
+        zero = holding.is_zero
+        held |= not zero
+        if holding.value is not None:
+            if not zero:
+                values.append(holding.value)
+        else:
+            unpriced += 1
+    involved = [report for report in reports if report.status not in _UNINVOLVED]
+    missing = dict.fromkeys(report.source for report in involved if report.status in _MISSING)
+    sound = bool(involved) and all(report.status is SourceStatus.OK for report in involved)
+    value: Decimal | None = amounts.total(values)
+    if not values and (held or missing or not involved):
+        value = None
+    return TotalRecord(value, sound and unpriced == 0, count, unpriced, tuple(missing))
+
+
+def facts_of(
+    asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
+) -> TokenFacts | None:
+    """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
+    found = [facts for book in books.values() if (facts := book.facts(asset_id)) is not None]
+    found += [facts for facts in observed if facts is not None]
+    return merged_facts(sorted(found, key=lambda facts: FACTS_RANK.index(facts.source)))
