@@ -14,7 +14,7 @@ _PLACES = Decimal(1).scaleb(-18)
 
 MAX_DECIMALS = 255
 _MAX_MAGNITUDE = 120
-_PLAIN = re.compile(r"-?[0-9]{1,120}(\.[0-9]{1,120})?")
+_PLAIN = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?")
 ZERO = Decimal(0)
 
 
@@ -27,7 +27,7 @@ def plain(number: Decimal) -> str:
 
 
 def parse_plain(text: str) -> Decimal:
-    """Reads a base-10 number without exponent, of at most 120 places on either side; raises ValueError."""
+    """Reads a base-10 number without exponent, of at most 400 places on either side; raises ValueError."""
     if not _PLAIN.fullmatch(text):
         raise ValueError("expected a base-10 number without exponent, as text or integer")
     return Decimal(text)

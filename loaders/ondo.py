@@ -244,7 +244,7 @@ class _OndoBook(Book):
         """The token's price, never that of the share that it stands for."""
         asset = self._metadata.by_asset_id.get(asset_id)
         record = None if asset is None else self._prices.get(asset.symbol)
-        if record is None:
+        if record is None or not record.primaryMarket.price:  # a price of 0 is no price
             return None
         symbol = record.primaryMarket.symbol
         change = self._changes.get(symbol)

@@ -28,5 +28,4 @@ class Context:
     reconciled: dict[Any, Any] = field(default_factory=dict)
 
 
-type_of_info = StrawberryInfo[Context, Any]
-Info = type_of_info
+Info = StrawberryInfo[Context, Any]

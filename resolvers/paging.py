@@ -165,9 +165,7 @@ def _precedes(one: Place, other: Place, order: Order) -> bool:
     return ascending is (order.direction is OrderDirection.ASC)
 
 
-def _bisect(
-    placed: Sequence[tuple[Place, HoldingRecord]], order: Order, found: Callable[[Place], bool]
-) -> int:
+def _bisect(placed: Sequence[tuple[Place, HoldingRecord]], order: Order, found: Callable[[Place], bool]) -> int:
     low, high = 0, len(placed)
     while low < high:
         middle = (low + high) // 2

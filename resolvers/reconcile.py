@@ -118,16 +118,12 @@ def reconcile(
     return [_holding(group, stale, pricing) for group in groups.values()]
 
 
-def _holding(
-    group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing
-) -> HoldingRecord:
+def _holding(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
     ranked = group if len(group) == 1 else sorted(group, key=lambda o: (stale(o), AMOUNT_RANK.index(o.source)))
     filled = tuple(_with_decimals(observation, ranked, pricing.books) for observation in ranked)
     chosen = filled[0]
     value, status, source = _value(chosen, filled, pricing)
-    return HoldingRecord(
-        chosen.account_id, chosen.asset_id, value, status, source, _agreement(filled), filled
-    )
+    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, _agreement(filled), filled)
 
 
 def _with_decimals(
@@ -210,8 +206,7 @@ def _value(
                 return derived, ValueStatus.DERIVED, observation.source
     spoken = {observation.source for observation in observations}
     unavailable |= any(
-        source not in spoken and not pricing.answered(source, chosen.account_id)
-        for source in pricing.valuing_sources
+        source not in spoken and not pricing.answered(source, chosen.account_id) for source in pricing.valuing_sources
     )
     return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
 

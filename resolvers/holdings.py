@@ -1,0 +1,272 @@
+"""Lists of holdings and sums over them: filters, pages, totals, by chain and by asset group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from loaders import amounts
+from loaders.caip import AccountAddress, AssetId, ChainId
+from loaders.records import (
+    Aggregate,
+    Group,
+    HoldingSource,
+    Report,
+    SourceStatus,
+    TokenFacts,
+    TokenKind,
+    TokenTrust,
+    Wants,
+)
+from loaders.source import EVERYTHING, Book, Scope
+from resolvers.context import Context
+from resolvers.paging import Order, Page, PageArguments, cut_page, fingerprint, sort_holdings
+from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
+from resolvers.token import TokenRecord, build_token, find_group, kind_of
+from resolvers.view import View, load_view
+
+Accounts = tuple[AccountAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which holdings to list: a scope that limits what is asked, and conditions on what came of it."""
+
+    scope: Scope = EVERYTHING
+    trust: frozenset[TokenTrust] | None = None
+    search: str | None = None
+    min_value: Decimal | None = None
+    include_unpriced: bool = True
+
+    @property
+    def by_value(self) -> bool:
+        """Whether it depends on what holdings are worth."""
+        return self.min_value is not None or not self.include_unpriced
+
+
+@dataclass(frozen=True, slots=True)
+class ListedHolding:
+    """A holding with its token; ``share`` of the priced total it is listed in, None when unpriced or not wanted."""
+
+    holding: HoldingRecord
+    token: TokenRecord
+    cursor: str = ""
+    share: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingList:
+    """One page of holdings, and what is true of all pages."""
+
+    listed: Sequence[ListedHolding]
+    page: Page
+    total_count: int
+    total: TotalRecord
+    reports: Sequence[Report]
+    snapshot_at: datetime | None
+
+
+async def list_holdings(
+    context: Context,
+    accounts: Accounts,
+    condition: Filter,
+    order: Order,
+    arguments: PageArguments,
+    wants: Wants,
+    *,
+    shares: bool = False,
+) -> HoldingList:
+    """A page of what the accounts hold. Raises ``BadInputError`` before anything is asked."""
+    listing = fingerprint("holdings", accounts, _spelled(condition))
+    cut_page((), order, listing, arguments)  # refuses a page or cursor that cannot be
+    view = await load_view(context, accounts, condition.scope, wants)
+    whole = (await load_total(context, accounts, Wants.PRICE)).value if shares else None
+    return list_view(view, condition, order, arguments, listing, whole)
+
+
+def list_view(
+    view: View, condition: Filter, order: Order, arguments: PageArguments, listing: str, whole: Decimal | None
+) -> HoldingList:
+    """A page of a view; ``whole`` is the priced total that shares are of, None for no shares."""
+    kept = [holding for holding in view.holdings if _keeps(condition, holding, view.books)]
+    placed = sort_holdings(kept, order, lambda holding: _symbol(holding, view.books))
+    page = cut_page(placed, order, listing, arguments)
+    listed = [
+        ListedHolding(holding, token_of(holding, view.books), cursor, _share(holding, whole))
+        for holding, cursor in zip(page.holdings, page.cursors, strict=True)
+    ]
+    return HoldingList(listed, page, len(kept), sum_holdings(kept, view.reports), view.reports, view.snapshot_at)
+
+
+async def find_holding(context: Context, accounts: Accounts, asset_id: AssetId, wants: Wants) -> ListedHolding | None:
+    """The accounts' holding of one asset, of zero included; None when no source reports it."""
+    scope = Scope(asset_ids=frozenset({asset_id}))
+    view = await load_view(context, accounts, scope, wants)
+    for holding in view.holdings:
+        if holding.asset_id == asset_id:
+            return ListedHolding(holding, token_of(holding, view.books))
+    return None
+
+
+async def load_total(context: Context, accounts: Accounts, wants: Wants) -> TotalRecord:
+    """The total of everything that the accounts hold."""
+    view = await load_view(context, accounts, EVERYTHING, wants)
+    return sum_holdings(held(view), view.reports)
+
+
+async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> list[tuple[ChainId, TotalRecord]]:
+    """A total for each chain on which something is held, or on which a source failed; the worthiest first."""
+    view = await load_view(context, accounts, EVERYTHING, wants)
+    by_chain: dict[ChainId, list[HoldingRecord]] = {}
+    for holding in held(view):
+        by_chain.setdefault(holding.chain_id, []).append(holding)
+    for report in view.reports:
+        if report.chain_id is not None and report.status in (SourceStatus.FAILED, SourceStatus.PARTIAL):
+            by_chain.setdefault(report.chain_id, [])
+    totals = [
+        (chain_id, sum_holdings(holdings, [r for r in view.reports if r.chain_id in (None, chain_id)]))
+        for chain_id, holdings in by_chain.items()
+    ]
+    return sorted(totals, key=lambda item: (item[1].value is None, -(item[1].value or 0), item[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTotal:
+    """What is held of one group over all chains; ``amount`` in whole tokens, None when a part's is unknown."""
+
+    group: Group
+    amount: Decimal | None
+    total: TotalRecord
+    listed: Sequence[ListedHolding]
+    reported: Aggregate | None
+    books: Mapping[HoldingSource, Book]
+
+
+async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> list[GroupTotal]:
+    """A total for each asset group of which something is held; the worthiest first."""
+    view = await load_view(context, accounts, EVERYTHING, wants)
+    by_group: dict[str, list[HoldingRecord]] = {}
+    for holding in held(view):
+        facts = _facts(holding, view.books)
+        if facts is not None and facts.group_id is not None:
+            by_group.setdefault(facts.group_id, []).append(holding)
+    totals = []
+    for group_id, holdings in by_group.items():
+        group = find_group(group_id, view.books) or _group_of(group_id, holdings, view.books)
+        parts = [holding.amount for holding in holdings]
+        totals.append(
+            GroupTotal(
+                group,
+                None if None in parts else amounts.total(part for part in parts if part is not None),
+                sum_holdings(holdings, view.reports),
+                [ListedHolding(holding, token_of(holding, view.books)) for holding in _by_value(holdings)],
+                _reported(view, group_id),
+                view.books,
+            )
+        )
+    return sorted(
+        totals,
+        key=lambda item: (item.total.value is None, -(item.total.value or 0), item.group.group_id),
+    )
+
+
+def held(view: View) -> list[HoldingRecord]:
+    """The holdings of more than zero."""
+    return [holding for holding in view.holdings if not holding.is_zero]
+
+
+def token_of(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenRecord:
+    """A holding's token, by what was observed with it and by the books."""
+    return build_token(holding.asset_id, [one.facts for one in holding.observations], books)
+
+
+def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenFacts | None:
+    return facts_of(holding.asset_id, [one.facts for one in holding.observations], books)
+
+
+def _symbol(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> str | None:
+    return token_of(holding, books).symbol
+
+
+def _by_value(holdings: Iterable[HoldingRecord]) -> list[HoldingRecord]:
+    return [holding for _, holding in sort_holdings(list(holdings), Order(), lambda _: None)]
+
+
+def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> bool:
+    scope = condition.scope
+    if holding.is_zero and not scope.zero:
+        return False
+    if holding.value is None:
+        if not condition.include_unpriced:
+            return False
+    elif condition.min_value is not None and holding.value < condition.min_value:
+        return False
+    if scope.kinds is None and condition.trust is None and condition.search is None:
+        return True
+    facts = _facts(holding, books)
+    if scope.kinds is not None and kind_of(holding.asset_id, facts) not in scope.kinds:
+        return False
+    if condition.trust is not None:
+        trust = (facts and facts.trust) or TokenTrust.UNLISTED
+        if trust not in condition.trust:
+            return False
+    return condition.search is None or _matches(condition.search, facts)
+
+
+def _matches(search: str, facts: TokenFacts | None) -> bool:
+    texts = (facts.symbol, facts.name) if facts is not None else ()
+    return any(text is not None and search.casefold() in text.casefold() for text in texts)
+
+
+def _share(holding: HoldingRecord, whole: Decimal | None) -> Decimal | None:
+    if holding.value is None or not whole:
+        return None
+    return amounts.ratio_rounded(holding.value, whole)
+
+
+def _group_of(group_id: str, holdings: Sequence[HoldingRecord], books: Mapping[HoldingSource, Book]) -> Group:
+    """A group known by its members alone, because its register could not be read."""
+    facts = _facts(holdings[0], books)
+    source = holdings[0].amount_source if facts is None else facts.source
+    symbol = None if facts is None else facts.symbol
+    return Group(group_id, source, symbol, None, tuple(dict.fromkeys(h.asset_id for h in holdings)))
+
+
+def _reported(view: View, group_id: str) -> Aggregate | None:
+    """The source's own aggregate, if its answers speak of exactly these accounts."""
+    parts = [aggregate for aggregate in view.aggregates if aggregate.group_id == group_id]
+    covered = [address for part in parts for address in part.accounts]
+    if not parts or sorted(covered) != sorted(view.addresses):
+        return None
+    first = parts[0]
+    values = [part.value for part in parts if part.value is not None]
+    return Aggregate(
+        first.source,
+        group_id,
+        frozenset(covered),
+        sum(part.raw for part in parts),
+        first.decimals,
+        amounts.total(values) if len(values) == len(parts) else None,
+    )
+
+
+def _spelled(condition: Filter) -> tuple[object, ...]:
+    """A filter as one canonical value: sets have no order of their own."""
+    scope = condition.scope
+    sets: tuple[frozenset[TokenKind] | frozenset[HoldingSource] | frozenset[str] | None, ...] = (
+        scope.sources,
+        scope.chains,
+        scope.asset_ids,
+        scope.token_accounts,
+        scope.kinds,
+        condition.trust,  # type: ignore[assignment]  # any set will do
+    )
+    return (
+        *[None if one is None else sorted(str(item) for item in one) for one in sets],
+        scope.zero,
+        condition.search,
+        None if condition.min_value is None else amounts.plain(condition.min_value),
+        condition.include_unpriced,
+    )

@@ -1,0 +1,191 @@
+"""Several accounts read as one: what all sources say of them, reconciled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from loaders.answers import AnswerKey, Asked
+from loaders.caip import AccountAddress, AccountId
+from loaders.records import (
+    Aggregate,
+    HoldingSource,
+    Observation,
+    Report,
+    SourceStatus,
+    Wants,
+)
+from loaders.source import EVERYTHING, Book, Scope
+from resolvers.context import Context
+from resolvers.errors import SourceFailedError
+from resolvers.reconcile import HoldingRecord, Pricing, reconcile
+
+_ANSWERED = (SourceStatus.OK, SourceStatus.STALE)
+_SOUND = (
+    SourceStatus.OK,
+    SourceStatus.NOT_CONFIGURED,
+    SourceStatus.NOT_APPLICABLE,
+    SourceStatus.NOT_REQUESTED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What some accounts hold within a scope; ``holdings`` in no order, those of zero included."""
+
+    addresses: tuple[AccountAddress, ...]
+    holdings: Sequence[HoldingRecord]
+    reports: Sequence[Report]
+    aggregates: Sequence[Aggregate]
+    books: Mapping[HoldingSource, Book]
+
+    @property
+    def snapshot_at(self) -> datetime | None:
+        """When the oldest answer behind it was fetched; None when nothing was."""
+        return min((report.fetched_at for report in self.reports if report.fetched_at), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one source says of one address within some scopes."""
+
+    source: HoldingSource
+    address: AccountAddress
+    observations: Sequence[Observation]
+    reports: Sequence[Report]
+    aggregates: Sequence[Aggregate]
+
+
+async def load_view(context: Context, addresses: tuple[AccountAddress, ...], scope: Scope, wants: Wants) -> View:
+    """Asks every source that the scope needs, all at the same time, and reconciles what they say."""
+    names = _needed_sources(context, addresses, scope)
+    said, books = await asyncio.gather(
+        _listen(context, addresses, scope, wants), context.loaders.read_books(names, wants)
+    )
+    key = ("holdings", addresses, scope, Wants.PRICE in wants)
+    if key not in context.reconciled:
+        context.reconciled[key] = _reconcile(context, said, books)
+    return View(
+        addresses,
+        context.reconciled[key],
+        _merge([report for one in said for report in one.reports], books, said),
+        list(dict.fromkeys(aggregate for one in said for aggregate in one.aggregates)),
+        books,
+    )
+
+
+async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], wants: Wants) -> Sequence[Report]:
+    """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
+    said = await _listen(context, addresses, None, wants)
+    return _merge([report for one in said for report in one.reports], {}, said)
+
+
+def ensure_sound(view: View) -> None:
+    """Raises ``SourceFailedError`` unless every source that was asked is OK."""
+    unsound = dict.fromkeys(report.source for report in view.reports if report.status not in _SOUND)
+    if unsound:
+        raise SourceFailedError(", ".join(view.addresses), tuple(unsound))
+
+
+def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
+    namespaces = {address.namespace for address in addresses}
+    return frozenset(
+        name
+        for name, source in context.loaders.sources.items()
+        if (scope.sources is None or name in scope.sources)
+        and any(namespace in source.namespaces and source.needed_parts(namespace, scope) for namespace in namespaces)
+    )
+
+
+async def _listen(
+    context: Context, addresses: tuple[AccountAddress, ...], scope: Scope | None, wants: Wants
+) -> list[_Said]:
+    company = frozenset(addresses)
+    asking = [(name, address) for name in context.loaders.sources for address in addresses]
+    asked = await asyncio.gather(
+        *[context.loaders.answers[name].load(AnswerKey(address, scope, wants, company)) for name, address in asking]
+    )
+    return [_within(context, name, address, one, scope) for (name, address), one in zip(asking, asked, strict=True)]
+
+
+def _within(
+    context: Context, name: HoldingSource, address: AccountAddress, asked: Asked, scope: Scope | None
+) -> _Said:
+    """What an answer says within a scope, or within all that was asked: as if only that had been asked."""
+    source = context.loaders.sources[name]
+    scopes = [
+        one for one in (asked.scopes if scope is None else (scope,)) if one.sources is None or name in one.sources
+    ]
+    namespace = address.namespace
+    parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
+    observations: dict[tuple[str, str], Observation] = {}
+    for one in scopes:
+        needed = source.needed_parts(namespace, one)
+        for observation in asked.answer.observations(one):
+            if None in needed or observation.asset_id.chain_id in needed:
+                observations.setdefault((observation.account_id, observation.asset_id), observation)
+    reports = [report if report.chain_id in parts else report.not_requested() for report in asked.answer.reports]
+    return _Said(name, address, list(observations.values()), reports, asked.answer.aggregates)
+
+
+def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSource, Book]) -> list[HoldingRecord]:
+    statuses: dict[tuple[HoldingSource, AccountAddress, object], SourceStatus] = {
+        (one.source, one.address, report.chain_id): report.status for one in said for report in one.reports
+    }
+
+    def status(source: HoldingSource, account_id: AccountId) -> SourceStatus | None:
+        address = account_id.address
+        return statuses.get((source, address, None)) or statuses.get((source, address, account_id.chain_id))
+
+    any_stale = SourceStatus.STALE in statuses.values()
+
+    def stale(observation: Observation) -> bool:
+        return any_stale and status(observation.source, observation.account_id) is SourceStatus.STALE
+
+    pricing = Pricing(
+        books,
+        [name for name, source in context.loaders.sources.items() if source.values_holdings],
+        lambda source, account_id: status(source, account_id) in _ANSWERED,
+    )
+    return reconcile((observation for one in said for observation in one.observations), stale, pricing)
+
+
+def _merge(reports: Sequence[Report], books: Mapping[HoldingSource, Book], said: Sequence[_Said]) -> list[Report]:
+    """One report for each source, chain and outcome, over the accounts that they have in common."""
+    counts: dict[tuple[HoldingSource, AccountAddress, object], int] = {}
+    for one in said:
+        for observation in one.observations:
+            for part in (None, observation.asset_id.chain_id):
+                key = (one.source, one.address, part)
+                counts[key] = counts.get(key, 0) + 1
+    merged: dict[object, Report] = {}
+    for report in reports:
+        count = sum(counts.get((report.source, address, report.chain_id), 0) for address in report.accounts)
+        report = report.counting(count)
+        key_of: Callable[[Report], object] = lambda r: (r.source, r.chain_id, r.status, r.code)  # noqa: E731
+        same = merged.get(key_of(report))
+        merged[key_of(report)] = report if same is None else _join(same, report)
+    return list(merged.values())
+
+
+def _join(one: Report, other: Report) -> Report:
+    return replace(
+        one,
+        accounts=one.accounts + other.accounts,
+        retry_after_seconds=_latest(one.retry_after_seconds, other.retry_after_seconds),
+        observation_count=one.observation_count + other.observation_count,
+        truncated=one.truncated or other.truncated,
+        fetched_at=min(filter(None, (one.fetched_at, other.fetched_at)), default=None),
+        cache_age_seconds=_latest(one.cache_age_seconds, other.cache_age_seconds),
+        indexed_to=one.indexed_to or other.indexed_to,
+        calls=one.calls | other.calls,
+    )
+
+
+def _latest(one: int | None, other: int | None) -> int | None:
+    return max((seconds for seconds in (one, other) if seconds is not None), default=None)
+
+
+__all__ = ["EVERYTHING", "View", "ensure_sound", "load_reports", "load_view"]
