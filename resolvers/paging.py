@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -57,6 +57,21 @@ class PageArguments:
     after: str | None = None
     last: int | None = None
     before: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+    ) -> Self:
+        """The arguments as a client gave them: what is absent, null or an empty cursor asks for nothing."""
+
+        def count(given: int | None) -> int | None:
+            return given if isinstance(given, int) else None
+
+        return cls(count(first), after or None, count(last), before or None)
 
     def check(self) -> None:
         """Raises ``BadInputError`` for a page that cannot be."""

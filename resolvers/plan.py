@@ -51,6 +51,10 @@ class Selection:
         """What is selected below a field, all its aliases together; empty when it is not selected."""
         return Selection(self._fields.get(name, ()), self._fragments, self._variables)
 
+    def below_node(self, node: FieldNode) -> Selection:
+        """What is selected below one selection of a field."""
+        return Selection((node,), self._fragments, self._variables)
+
     def nodes(self, name: str) -> Sequence[FieldNode]:
         """Every selection of a field, one for each alias and place."""
         return self._fields.get(name, ())
@@ -126,11 +130,13 @@ def wants_of_sources(sources: Selection) -> Wants:
     return Wants.FRESHNESS if "indexedTo" in sources else Wants.NOTHING
 
 
-def wants_of_connection(connection: Selection, *, by_value: bool) -> Wants:
-    """What the selected fields of a page of holdings need; ``by_value`` when its order or filter is by value."""
+def wants_of_connection(connection: Selection, *, ordered_by_value: bool, filtered_by_value: bool) -> Wants:
+    """What the selected fields of a page of holdings need, and the order and filter that make the page."""
     wants = wants_of_holding(connection["nodes"]) | wants_of_holding(connection["edges"]["node"])
     wants |= wants_of_total(connection["total"]) | wants_of_sources(connection["sources"])
-    if "share" in connection["edges"] or (by_value and connection.any("nodes", "edges", "pageInfo")):
+    paged = connection.any("nodes", "edges", "pageInfo")
+    counted = paged or connection.any("totalCount", "total")
+    if "share" in connection["edges"] or (ordered_by_value and paged) or (filtered_by_value and counted):
         wants |= Wants.PRICE
     return wants
 

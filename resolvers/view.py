@@ -19,7 +19,6 @@ from loaders.records import (
 )
 from loaders.source import EVERYTHING, Book, Scope
 from resolvers.context import Context
-from resolvers.errors import SourceFailedError
 from resolvers.reconcile import HoldingRecord, Pricing, reconcile
 
 _ANSWERED = (SourceStatus.OK, SourceStatus.STALE)
@@ -45,6 +44,11 @@ class View:
     def snapshot_at(self) -> datetime | None:
         """When the oldest answer behind it was fetched; None when nothing was."""
         return min((report.fetched_at for report in self.reports if report.fetched_at), default=None)
+
+    @property
+    def unsound_sources(self) -> list[HoldingSource]:
+        """The sources that were asked and are not OK."""
+        return list(dict.fromkeys(report.source for report in self.reports if report.status not in _SOUND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +84,6 @@ async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], 
     """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
     said = await _listen(context, addresses, None, wants)
     return _merge([report for one in said for report in one.reports], {}, said)
-
-
-def ensure_sound(view: View) -> None:
-    """Raises ``SourceFailedError`` unless every source that was asked is OK."""
-    unsound = dict.fromkeys(report.source for report in view.reports if report.status not in _SOUND)
-    if unsound:
-        raise SourceFailedError(", ".join(view.addresses), tuple(unsound))
 
 
 def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
@@ -186,6 +183,3 @@ def _join(one: Report, other: Report) -> Report:
 
 def _latest(one: int | None, other: int | None) -> int | None:
     return max((seconds for seconds in (one, other) if seconds is not None), default=None)
-
-
-__all__ = ["EVERYTHING", "View", "ensure_sound", "load_reports", "load_view"]

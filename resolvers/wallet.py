@@ -10,8 +10,8 @@ from loaders.caip import AccountAddress
 from loaders.records import Wants
 from loaders.source import Scope
 from resolvers.context import Context
-from resolvers.errors import BadInputError
-from resolvers.view import ensure_sound, load_view
+from resolvers.errors import BadInputError, SourceFailedError
+from resolvers.view import load_view
 
 MAX_ADDRESSES = 25
 
@@ -23,10 +23,12 @@ class SourceFailurePolicy(Enum):
     FAIL = "FAIL"
 
 
-def check_addresses(addresses: Sequence[AccountAddress]) -> None:
-    """Raises ``BadInputError`` for more addresses than one operation may ask."""
+def check_addresses(addresses: Sequence[AccountAddress], *, at_least_one: bool = False) -> None:
+    """Raises ``BadInputError`` for more addresses than one field may name, or for none where one must be."""
     if len(addresses) > MAX_ADDRESSES:
         raise BadInputError("addresses", len(addresses), f"addresses are too many: at most {MAX_ADDRESSES}")
+    if at_least_one and not addresses:
+        raise BadInputError("addresses", "[]", "is empty: at least one address is needed")
 
 
 def distinct(addresses: Iterable[AccountAddress]) -> tuple[AccountAddress, ...]:
@@ -35,9 +37,12 @@ def distinct(addresses: Iterable[AccountAddress]) -> tuple[AccountAddress, ...]:
 
 
 async def ensure_sources(
-    context: Context, needs: Iterable[tuple[tuple[AccountAddress, ...], Scope, Wants]]
+    context: Context,
+    addresses: Sequence[AccountAddress],
+    needs: Iterable[tuple[tuple[AccountAddress, ...], Scope, Wants]],
 ) -> None:
     """Asks all that is needed; raises ``SourceFailedError`` unless every source that it takes is OK."""
     views = await asyncio.gather(*[load_view(context, *need) for need in needs])
-    for view in views:
-        ensure_sound(view)
+    unsound = dict.fromkeys(source for view in views for source in view.unsound_sources)
+    if unsound:
+        raise SourceFailedError(", ".join(addresses), tuple(unsound))

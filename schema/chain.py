@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 import strawberry
 
 from loaders.caip import ChainId, Namespace
-from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource
 from resolvers.chain import chain_name, native_asset, resolve_chain, resolve_sources
 from resolvers.context import Info
-from resolvers.errors import BadInputError
-from schema.node import Node, global_id
+from schema.node import Node
 
 if TYPE_CHECKING:
     from schema.token import Token
@@ -20,6 +18,9 @@ if TYPE_CHECKING:
 
 @strawberry.federation.type(keys=["id", "chainId"], description="A chain that a source covers.")
 class Chain(Node):
+    natural_key = "chainId"
+    parse_key = ChainId.parse
+
     chain_id: ChainId
     namespace: Namespace
     name: str
@@ -37,19 +38,13 @@ class Chain(Node):
     @classmethod
     def of(cls, chain_id: ChainId) -> Self:
         return cls(
-            id=global_id("Chain", chain_id),
+            id=cls.global_id(chain_id),
             chain_id=chain_id,
             namespace=chain_id.namespace or Namespace.EIP155,
             name=chain_name(chain_id),
         )
 
     @classmethod
-    async def resolve_reference(
-        cls, info: Info, id: str | None = None, chain_id: str | None = None, **key: str
-    ) -> Self | None:
-        text = key.get("chainId", chain_id) or (id or "").removeprefix("Chain:")
-        try:
-            known = await resolve_chain(info.context, ChainId.parse(text))
-        except InvalidIdError as error:
-            raise BadInputError("representations", text, str(error)) from error
+    async def load(cls, info: Info, key: ChainId) -> Self | None:
+        known = await resolve_chain(info.context, key)
         return None if known is None else cls.of(known)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
 import strawberry
 
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
+from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, TokenAccountRecord, TokenKind, TokenTrust
 from loaders.records import Observation as ObservationRecord
 from loaders.source import Scope
 from resolvers.context import Info
 from resolvers.errors import BadInputError
 from resolvers.holders import resolve_holders
-from resolvers.holdings import Filter, HoldingList, ListedHolding
+from resolvers.holdings import Filter, HoldingList, ListedHolding, find_holding
 from resolvers.paging import HoldingOrderField, Order, OrderDirection, PageArguments
-from resolvers.plan import Selection, wants_of_connection
+from resolvers.plan import Selection, wants_of_connection, wants_of_holding
 from resolvers.reconcile import SourceAgreement, TotalRecord, ValueStatus
 from schema.chain import Chain
 from schema.node import Node
@@ -28,6 +29,8 @@ from schema.token import Token
 
 if TYPE_CHECKING:
     from schema.wallet import Wallet
+
+T = TypeVar("T")
 
 _MAX_SEARCH = 256
 
@@ -83,6 +86,8 @@ class Observation:
     description="One account's position in one asset on one chain. Identity: (account, canonical asset).",
 )
 class Holding(Node):
+    natural_key = "id"
+
     wallet: Annotated[Wallet, strawberry.lazy(".wallet")]
     account_id: AccountId
     token: Token
@@ -135,10 +140,20 @@ class Holding(Node):
         )
 
     @classmethod
-    async def resolve_reference(cls, info: Info, id: str) -> Self | None:
-        from schema.wallet import load_holding_by_id
+    def parse_key(cls, text: str) -> tuple[AccountAddress, AssetId]:
+        account, _, asset = text.partition("/")
+        chain, _, reference = account.rpartition(":")
+        address, asset_id = AccountAddress.parse(reference), AssetId.parse(f"{chain}/{asset}")
+        if address.namespace is not asset_id.chain_id.namespace:
+            raise InvalidIdError(f"names an address that cannot live on {asset_id.chain_id}")
+        return address, asset_id
 
-        return await load_holding_by_id(info, id)  # type: ignore[return-value]  # Self is Holding
+    @classmethod
+    async def load(cls, info: Info, key: tuple[AccountAddress, AssetId]) -> Self | None:
+        address, asset_id = key
+        wants = wants_of_holding(Selection.below(info._raw_info))
+        listed = await find_holding(info.context, (address,), asset_id, wants)
+        return None if listed is None else cls.from_record(listed)
 
 
 @strawberry.type(description="A sum over holdings, and whether it is the whole of it.")
@@ -241,8 +256,13 @@ class HoldingFilter:
     )
     include_zero: bool = False
 
+    @staticmethod
+    def record_of(given: HoldingFilter | None) -> Filter:
+        """The filter for resolvers, of everything when none is given; raises as ``to_record``."""
+        return given.to_record() if given else Filter()
+
     def to_record(self) -> Filter:
-        """The filter for resolvers. Raises ``BadInputError`` for what no holding can match or no upstream takes."""
+        """The filter for resolvers. Raises ``BadInputError`` for what no upstream takes."""
         for account in self.token_accounts or ():
             check_token_account(account)
         if self.search and len(self.search) > _MAX_SEARCH:
@@ -263,7 +283,7 @@ class HoldingFilter:
         )
 
 
-def _set[T](items: list[T] | None) -> frozenset[T] | None:
+def _set(items: list[T] | None) -> frozenset[T] | None:
     return frozenset(items) if isinstance(items, list) else None
 
 
@@ -288,6 +308,7 @@ class HoldingOrder:
 
 async def list_holders(info: Info, asset_id: AssetId, arguments: PageArguments) -> HoldingConnection | None:
     """A page of a token's holders, the largest first; None when no source can list them."""
-    wants = wants_of_connection(Selection.below(info._raw_info), by_value=True)
+    selection = Selection.below(info._raw_info)
+    wants = wants_of_connection(selection, ordered_by_value=False, filtered_by_value=False)
     record = await resolve_holders(info.context, asset_id, arguments, wants)
     return None if record is None else HoldingConnection.from_record(record)

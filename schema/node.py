@@ -1,15 +1,50 @@
-"""Global object identification: every id is ``<Type>:<natural key>``."""
+"""Global object identification: every id is ``<Type>:<natural key>``, and every node is loaded by its natural key."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import Any, ClassVar, Self
+
 import strawberry
+
+from loaders.errors import InvalidIdError
+from resolvers.context import Info
+from resolvers.errors import BadInputError
 
 
 @strawberry.interface(description="Anything with a global id.")
 class Node:
     id: strawberry.ID
 
+    natural_key: ClassVar[str]
+    """The field that identifies it beside ``id``, as clients spell it."""
 
-def global_id(type_name: str, key: str) -> strawberry.ID:
-    """The id of an object."""
-    return strawberry.ID(f"{type_name}:{key}")
+    @classmethod
+    def parse_key(cls, text: str) -> Any:
+        """The natural key in its canonical form; raises ``InvalidIdError``."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, info: Info, key: Any) -> Self | None | Awaitable[Self | None]:
+        """The node of a natural key, with what the selected fields need; None when nobody knows it."""
+        raise NotImplementedError
+
+    @classmethod
+    def global_id(cls, key: object) -> strawberry.ID:
+        """The id of the node with this natural key."""
+        return strawberry.ID(f"{cls.__name__}:{key}")
+
+    @classmethod
+    def load_text(cls, info: Info, argument: str, text: str) -> Self | None | Awaitable[Self | None]:
+        """As ``load``, of a key as clients wrote it in this argument; raises ``BadInputError``."""
+        try:
+            key = cls.parse_key(text)
+        except InvalidIdError as error:
+            raise BadInputError(argument, text, str(error)) from error
+        return cls.load(info, key)
+
+    @classmethod
+    def resolve_reference(cls, info: Info, **representation: Any) -> Self | None | Awaitable[Self | None]:
+        """The entity that a federation gateway names by ``id`` or by its natural key, spelled as clients spell it."""
+        text = str(representation.get(cls.natural_key) or representation.get("id") or "")
+        return cls.load_text(info, "representations", text.removeprefix(f"{cls.__name__}:"))

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 import strawberry
 
 from loaders.caip import AssetId
-from loaders.errors import InvalidIdError
 from loaders.records import Group, HoldingSource, Price, Stock, TokenKind, TokenTrust
 from loaders.source import Book
 from resolvers.context import Info
-from resolvers.errors import BadInputError
 from resolvers.paging import PageArguments
 from resolvers.plan import Selection, wants_of_token
 from resolvers.token import TokenRecord, build_token, resolve_group, resolve_token
 from schema.chain import Chain
-from schema.node import Node, global_id
+from schema.node import Node
 
 if TYPE_CHECKING:
     from schema.holding import HoldingConnection
@@ -79,6 +77,9 @@ class TokenizedStock:
     description="The same asset on several chains: OneBalance's ob:usdc, or an Ondo symbol such as ondo:AAPLon.",
 )
 class AssetGroup(Node):
+    natural_key = "groupId"
+    parse_key = str
+
     group_id: str
     symbol: str | None
     name: str | None
@@ -95,7 +96,7 @@ class AssetGroup(Node):
     @classmethod
     def from_record(cls, record: Group, books: Mapping[HoldingSource, Book]) -> Self:
         return cls(
-            id=global_id("AssetGroup", record.group_id),
+            id=cls.global_id(record.group_id),
             group_id=record.group_id,
             symbol=record.symbol,
             name=record.name,
@@ -105,15 +106,17 @@ class AssetGroup(Node):
         )
 
     @classmethod
-    async def resolve_reference(cls, info: Info, id: str | None = None, **key: str) -> Self | None:
-        group_id = key.get("groupId") or (id or "").removeprefix("AssetGroup:")
+    async def load(cls, info: Info, key: str) -> Self | None:
         wants = wants_of_token(Selection.below(info._raw_info)["members"])
-        found = await resolve_group(info.context, group_id, wants)
+        found = await resolve_group(info.context, key, wants)
         return None if found is None else cls.from_record(*found)
 
 
 @strawberry.federation.type(keys=["id", "assetId"], description="A fungible token on one chain.")
 class Token(Node):
+    natural_key = "assetId"
+    parse_key = AssetId.parse
+
     asset_id: AssetId
     chain: Chain
     kind: TokenKind
@@ -141,13 +144,12 @@ class Token(Node):
     ) -> Annotated[HoldingConnection, strawberry.lazy(".holding")] | None:
         from schema.holding import list_holders
 
-        arguments = PageArguments(first=first or (0 if first == 0 else None), after=after or None)
-        return await list_holders(info, self.asset_id, arguments)
+        return await list_holders(info, self.asset_id, PageArguments.of(first, after))
 
     @classmethod
     def from_record(cls, record: TokenRecord) -> Self:
         return cls(
-            id=global_id("Token", record.asset_id),
+            id=cls.global_id(record.asset_id),
             asset_id=record.asset_id,
             chain=Chain.of(record.chain_id),
             kind=record.kind,
@@ -165,20 +167,10 @@ class Token(Node):
         )
 
     @classmethod
-    async def resolve_reference(cls, info: Info, id: str | None = None, **key: str) -> Self | None:
-        text = key.get("assetId") or (id or "").removeprefix("Token:")
-        try:
-            asset_id = AssetId.parse(text)
-        except InvalidIdError as error:
-            raise BadInputError("representations", text, str(error)) from error
-        return await load_token(info, asset_id)
-
-
-async def load_token(info: Info, asset_id: AssetId) -> Token | None:
-    """A token with what the selected fields need; None when no source knows it."""
-    wants = wants_of_token(Selection.below(info._raw_info))
-    record = await resolve_token(info.context, asset_id, wants)
-    return None if record is None else Token.from_record(record)
+    async def load(cls, info: Info, key: AssetId) -> Self | None:
+        wants = wants_of_token(Selection.below(info._raw_info))
+        record = await resolve_token(info.context, key, wants)
+        return None if record is None else cls.from_record(record)
 
 
 async def load_native_token(info: Info, asset_id: AssetId) -> Token:
@@ -186,4 +178,4 @@ async def load_native_token(info: Info, asset_id: AssetId) -> Token:
     selection = Selection.below(info._raw_info)
     if selection.only(*_KNOWN_FROM_THE_ID, "kind"):
         return Token.from_record(build_token(asset_id, (), {}))
-    return await load_token(info, asset_id) or Token.from_record(build_token(asset_id, (), {}))
+    return await Token.load(info, asset_id) or Token.from_record(build_token(asset_id, (), {}))

@@ -1,0 +1,195 @@
+"""HoldingsView: what a wallet and a portfolio have in common, and the sums that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Self
+
+import strawberry
+from graphql import FieldNode, GraphQLObjectType, get_argument_values
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.arguments import convert_arguments
+
+from loaders.caip import AccountAddress, AssetId, ChainId
+from loaders.records import Aggregate, HoldingSource, Wants
+from loaders.source import EVERYTHING, Scope
+from resolvers.context import Info
+from resolvers.holdings import GroupTotal, list_holdings, load_total, total_by_chain, total_by_group
+from resolvers.paging import HoldingOrderField, OrderDirection, PageArguments
+from resolvers.plan import (
+    Selection,
+    wants_of_connection,
+    wants_of_groups,
+    wants_of_holding,
+    wants_of_sources,
+    wants_of_total,
+)
+from resolvers.reconcile import TotalRecord
+from resolvers.view import load_reports
+from schema.chain import Chain
+from schema.holding import Holding, HoldingConnection, HoldingFilter, HoldingOrder, HoldingsTotal
+from schema.scalars import BigInt
+from schema.source import SourceReport
+from schema.token import AssetGroup
+
+Need = tuple[tuple[AccountAddress, ...], Scope, Wants]
+"""Whose holdings are read, which of them, and what is wanted to be known of them."""
+
+
+@strawberry.type(description="What is held on one chain.")
+class ChainTotal:
+    chain: Chain
+    total: HoldingsTotal
+
+    @classmethod
+    def from_record(cls, chain_id: ChainId, record: TotalRecord) -> Self:
+        return cls(chain=Chain.of(chain_id), total=HoldingsTotal.from_record(record))
+
+
+@strawberry.type(description="A source's own aggregate, as it gave it. It need not equal the sum of the holdings.")
+class ReportedAggregate:
+    source: HoldingSource
+    raw_amount: BigInt
+    decimals: int | None
+    value_usd: Decimal | None
+
+    @classmethod
+    def from_record(cls, record: Aggregate | None) -> Self | None:
+        if record is None:
+            return None
+        return cls(
+            source=record.source,
+            raw_amount=BigInt(record.raw),
+            decimals=record.decimals,
+            value_usd=record.value,
+        )
+
+
+@strawberry.type(description="What is held of one asset group, over all chains.")
+class AssetGroupHolding:
+    group: AssetGroup
+    amount: Decimal | None = strawberry.field(
+        description="Sum in whole tokens; null if any member's decimals are unknown."
+    )
+    total: HoldingsTotal
+    holdings: list[Holding]
+    reported: ReportedAggregate | None = strawberry.field(
+        description="OneBalance's own aggregate, as it gave it. It need not equal the sum of the holdings."
+    )
+
+    @classmethod
+    def from_record(cls, record: GroupTotal) -> Self:
+        return cls(
+            group=AssetGroup.from_record(record.group, record.books),
+            amount=record.amount,
+            total=HoldingsTotal.from_record(record.total),
+            holdings=[Holding.from_record(listed) for listed in record.listed],
+            reported=ReportedAggregate.from_record(record.reported),
+        )
+
+
+@strawberry.interface(description="What a Wallet and a Portfolio have in common.")
+class HoldingsView:
+    accounts: strawberry.Private[tuple[AccountAddress, ...]]
+
+    @strawberry.field(description="A page of what is held. Paging is Relay's, both ways: 50 a page, at most 200.")
+    async def holdings(
+        self,
+        info: Info,
+        first: int | None = strawberry.UNSET,
+        after: str | None = strawberry.UNSET,
+        last: int | None = strawberry.UNSET,
+        before: str | None = strawberry.UNSET,
+        filter: HoldingFilter | None = strawberry.UNSET,
+        order_by: HoldingOrder = HoldingOrder(  # noqa: B008  # never changed
+            field=HoldingOrderField.VALUE_USD, direction=OrderDirection.DESC
+        ),
+    ) -> HoldingConnection:
+        selection = Selection.below(info._raw_info)
+        record = await list_holdings(
+            info.context,
+            self.accounts,
+            HoldingFilter.record_of(filter),
+            order_by.to_record(),
+            PageArguments.of(first, after, last, before),
+            _wants_of_holdings(selection, filter, order_by),
+            shares="share" in selection["edges"],
+        )
+        return HoldingConnection.from_record(record)
+
+    @strawberry.field(description="Over every holding: filters and pages never change it.")
+    async def total(self, info: Info) -> HoldingsTotal:
+        wants = wants_of_total(Selection.below(info._raw_info))
+        return HoldingsTotal.from_record(await load_total(info.context, self.accounts, wants))
+
+    @strawberry.field(description="A total for each chain, the worthiest first.")
+    async def by_chain(self, info: Info) -> list[ChainTotal]:
+        wants = wants_of_total(Selection.below(info._raw_info)["total"])
+        totals = await total_by_chain(info.context, self.accounts, wants)
+        return [ChainTotal.from_record(*total) for total in totals]
+
+    @strawberry.field(
+        description="A total for each asset group, the worthiest first. A token in no group is in no row."
+    )
+    async def by_asset_group(self, info: Info) -> list[AssetGroupHolding]:
+        wants = wants_of_groups(Selection.below(info._raw_info))
+        totals = await total_by_group(info.context, self.accounts, wants)
+        return [AssetGroupHolding.from_record(total) for total in totals]
+
+    @strawberry.field(
+        description=(
+            "One report for each source and chain that applies, on whatever this operation asks of them; "
+            "selected alone, it asks for everything."
+        )
+    )
+    async def sources(self, info: Info) -> list[SourceReport]:
+        wants = wants_of_sources(Selection.below(info._raw_info))
+        reports = await load_reports(info.context, self.accounts, wants)
+        return [SourceReport.from_record(report) for report in reports]
+
+
+def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...], view: Selection) -> Iterator[Need]:
+    """What the fields selected below a wallet or portfolio read, for each place they are selected.
+
+    Raises ``BadInputError`` for a filter that cannot be.
+    """
+    for node in view.nodes("holdings"):
+        given = _arguments(info, type_name, node)
+        condition, selection = HoldingFilter.record_of(given["filter"]), view.below_node(node)
+        yield accounts, condition.scope, _wants_of_holdings(selection, given["filter"], given["order_by"])
+        if "share" in selection["edges"]:
+            yield accounts, EVERYTHING, Wants.PRICE
+    for node in view.nodes("holding"):
+        asset_id: AssetId = _arguments(info, type_name, node)["asset_id"]
+        yield accounts, Scope(asset_ids=frozenset({asset_id})), wants_of_holding(view.below_node(node))
+    sums = {
+        "total": wants_of_total(view["total"]),
+        "byChain": wants_of_total(view["byChain"]["total"]),
+        "byAssetGroup": wants_of_groups(view["byAssetGroup"]),
+    }
+    for name, wants in sums.items():
+        if name in view:
+            yield accounts, EVERYTHING, wants
+    if "sources" in view and not view.any("holdings", "holding", *sums):
+        yield accounts, EVERYTHING, wants_of_sources(view["sources"])
+
+
+def _wants_of_holdings(selection: Selection, filter: HoldingFilter | None, order_by: HoldingOrder) -> Wants:
+    return wants_of_connection(
+        selection,
+        ordered_by_value=order_by.field is HoldingOrderField.VALUE_USD,
+        filtered_by_value=HoldingFilter.record_of(filter).by_value,
+    )
+
+
+def _arguments(info: Info, type_name: str, node: FieldNode) -> dict[str, Any]:
+    """The arguments of a field further down, as its resolver will get them; None for what is not given."""
+    graphql_type = info._raw_info.schema.type_map[type_name]
+    assert isinstance(graphql_type, GraphQLObjectType)
+    field = graphql_type.fields[node.name.value]
+    definition = field.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    converter = info.schema.schema_converter  # type: ignore[attr-defined]  # the schema is not a bare BaseSchema
+    values = get_argument_values(field, node, info._raw_info.variable_values)
+    given = convert_arguments(values, definition.arguments, converter.scalar_registry, info.schema.config)
+    return {argument.python_name: given.get(argument.python_name) for argument in definition.arguments}
