@@ -47,6 +47,24 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """Which holdings of which accounts, in which order, which page of them. Raises ``BadInputError``."""
+
+    accounts: Accounts
+    condition: Filter
+    order: Order
+    arguments: PageArguments
+
+    def __post_init__(self) -> None:
+        cut_page((), self.order, self.fingerprint, self.arguments)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the cursors of this list from those of another."""
+        return fingerprint("holdings", self.accounts, _spelled(self.condition))
+
+
+@dataclass(frozen=True, slots=True)
 class ListedHolding:
     """A holding with its token; ``share`` of the priced total it is listed in, None when unpriced or not wanted."""
 
@@ -68,22 +86,11 @@ class HoldingList:
     snapshot_at: datetime | None
 
 
-async def list_holdings(
-    context: Context,
-    accounts: Accounts,
-    condition: Filter,
-    order: Order,
-    arguments: PageArguments,
-    wants: Wants,
-    *,
-    shares: bool = False,
-) -> HoldingList:
-    """A page of what the accounts hold. Raises ``BadInputError`` before anything is asked."""
-    listing = fingerprint("holdings", accounts, _spelled(condition))
-    cut_page((), order, listing, arguments)  # refuses a page or cursor that cannot be
-    view = await load_view(context, accounts, condition.scope, wants)
-    whole = (await load_total(context, accounts, Wants.PRICE)).value if shares else None
-    return list_view(view, condition, order, arguments, listing, whole)
+async def list_holdings(context: Context, listing: Listing, wants: Wants, *, shares: bool = False) -> HoldingList:
+    """A page of what the accounts hold."""
+    view = await load_view(context, listing.accounts, listing.condition.scope, wants)
+    whole = (await load_total(context, listing.accounts, Wants.PRICE)).value if shares else None
+    return list_view(view, listing.condition, listing.order, listing.arguments, listing.fingerprint, whole)
 
 
 def list_view(

@@ -77,7 +77,7 @@ class PageArguments:
         """Raises ``BadInputError`` for a page that cannot be."""
         for name, count in (("first", self.first), ("last", self.last)):
             if count is not None and not 0 <= count <= MAX_PAGE:
-                raise BadInputError(name, count, f"expected a whole number from 0 to {MAX_PAGE}")
+                raise BadInputError(name, count, f"is out of range: a page has 0 to {MAX_PAGE} holdings")
         if self.first is not None and self.last is not None:
             raise BadInputError("last", self.last, f"cannot be combined with first (here {self.first}): choose one")
 

@@ -42,7 +42,7 @@ class Selection:
     def below(cls, info: Executing) -> Selection:
         """What is selected below the field being resolved."""
         fragments = {name: getattr(fragment, "definition", fragment) for name, fragment in info.fragments.items()}
-        return cls(info.field_nodes, fragments, info.variable_values.coerced)
+        return cls(info.field_nodes, fragments, info.variable_values)
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields

@@ -99,10 +99,10 @@ async def resolve_token(context: Context, asset_id: AssetId, wants: Wants) -> To
     return build_token(asset_id, (), books)
 
 
-async def resolve_group(context: Context, group_id: str, wants: Wants) -> tuple[Group, list[TokenRecord]] | None:
-    """An asset group with its members, or None when no register has it."""
+async def resolve_group(
+    context: Context, group_id: str, wants: Wants
+) -> tuple[Group, Mapping[HoldingSource, Book]] | None:
+    """An asset group and the books that describe its members, or None when no register has it."""
     books = await context.loaders.read_books(None, wants)
     group = find_group(group_id, books)
-    if group is None:
-        return None
-    return group, [build_token(member, (), books) for member in group.members]
+    return None if group is None else (group, books)

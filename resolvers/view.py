@@ -17,7 +17,7 @@ from loaders.records import (
     SourceStatus,
     Wants,
 )
-from loaders.source import EVERYTHING, Book, Scope
+from loaders.source import Book, Scope
 from resolvers.context import Context
 from resolvers.reconcile import HoldingRecord, Pricing, reconcile
 

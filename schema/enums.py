@@ -35,8 +35,8 @@ _DESCRIPTIONS = {
     ),
     SourceErrorCode: "Why a source failed.",
     SourceFailurePolicy: (
-        "REPORT: answer with what is known and say what is missing. FAIL: null this wallet and add a GraphQL error if "
-        "any applicable source is not OK."
+        "REPORT: answer with what is known and say what is missing. FAIL: null this wallet and add a GraphQL error "
+        "if any applicable source is not OK."
     ),
     HoldingOrderField: "What holdings are ordered by; unknown comes last in both directions, ties are by id.",
     OrderDirection: "Ascending or descending.",

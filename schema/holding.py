@@ -98,9 +98,7 @@ class Holding(Node):
     raw_amount: BigInt | None = strawberry.field(
         description="In smallest units. Null only when the source gave whole tokens and the decimals are unknown."
     )
-    value_usd: Decimal | None = strawberry.field(
-        description="Null means unknown. It is never 0 for want of a price."
-    )
+    value_usd: Decimal | None = strawberry.field(description="Null means unknown. It is never 0 for want of a price.")
     value_status: ValueStatus
     amount_source: HoldingSource
     value_source: HoldingSource | None
@@ -112,9 +110,7 @@ class Holding(Node):
         description="Every source's own word on this holding, the chosen one first. Never added together."
     )
     def observations(self) -> list[Observation]:
-        return [
-            Observation.from_record(record, chosen=index == 0) for index, record in enumerate(self.observed)
-        ]
+        return [Observation.from_record(record, chosen=index == 0) for index, record in enumerate(self.observed)]
 
     @classmethod
     def from_record(cls, listed: ListedHolding) -> Self:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import strawberry
 from graphql import FieldNode, GraphQLObjectType, get_argument_values
+from graphql.execution.values import VariableValues
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_arguments
 
@@ -15,8 +16,16 @@ from loaders.caip import AccountAddress, AssetId, ChainId
 from loaders.records import Aggregate, HoldingSource, Wants
 from loaders.source import EVERYTHING, Scope
 from resolvers.context import Info
-from resolvers.holdings import GroupTotal, list_holdings, load_total, total_by_chain, total_by_group
-from resolvers.paging import HoldingOrderField, OrderDirection, PageArguments
+from resolvers.holdings import (
+    Filter,
+    GroupTotal,
+    Listing,
+    list_holdings,
+    load_total,
+    total_by_chain,
+    total_by_group,
+)
+from resolvers.paging import HoldingOrderField, Order, OrderDirection, PageArguments
 from resolvers.plan import (
     Selection,
     wants_of_connection,
@@ -29,6 +38,7 @@ from resolvers.reconcile import TotalRecord
 from resolvers.view import load_reports
 from schema.chain import Chain
 from schema.holding import Holding, HoldingConnection, HoldingFilter, HoldingOrder, HoldingsTotal
+from schema.node import later
 from schema.scalars import BigInt
 from schema.source import SourceReport
 from schema.token import AssetGroup
@@ -94,7 +104,7 @@ class HoldingsView:
     accounts: strawberry.Private[tuple[AccountAddress, ...]]
 
     @strawberry.field(description="A page of what is held. Paging is Relay's, both ways: 50 a page, at most 200.")
-    async def holdings(
+    def holdings(
         self,
         info: Info,
         first: int | None = strawberry.UNSET,
@@ -106,17 +116,14 @@ class HoldingsView:
             field=HoldingOrderField.VALUE_USD, direction=OrderDirection.DESC
         ),
     ) -> HoldingConnection:
-        selection = Selection.below(info._raw_info)
-        record = await list_holdings(
-            info.context,
+        # Refused at once, before a neighbouring field asks anything upstream.
+        listing = Listing(
             self.accounts,
             HoldingFilter.record_of(filter),
             order_by.to_record(),
             PageArguments.of(first, after, last, before),
-            _wants_of_holdings(selection, filter, order_by),
-            shares="share" in selection["edges"],
         )
-        return HoldingConnection.from_record(record)
+        return later(_connection(info, listing))
 
     @strawberry.field(description="Over every holding: filters and pages never change it.")
     async def total(self, info: Info) -> HoldingsTotal:
@@ -157,7 +164,7 @@ def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...]
     for node in view.nodes("holdings"):
         given = _arguments(info, type_name, node)
         condition, selection = HoldingFilter.record_of(given["filter"]), view.below_node(node)
-        yield accounts, condition.scope, _wants_of_holdings(selection, given["filter"], given["order_by"])
+        yield accounts, condition.scope, _wants_of_holdings(selection, condition, given["order_by"].to_record())
         if "share" in selection["edges"]:
             yield accounts, EVERYTHING, Wants.PRICE
     for node in view.nodes("holding"):
@@ -175,12 +182,17 @@ def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...]
         yield accounts, EVERYTHING, wants_of_sources(view["sources"])
 
 
-def _wants_of_holdings(selection: Selection, filter: HoldingFilter | None, order_by: HoldingOrder) -> Wants:
-    return wants_of_connection(
-        selection,
-        ordered_by_value=order_by.field is HoldingOrderField.VALUE_USD,
-        filtered_by_value=HoldingFilter.record_of(filter).by_value,
+async def _connection(info: Info, listing: Listing) -> HoldingConnection:
+    selection = Selection.below(info._raw_info)
+    wants = _wants_of_holdings(selection, listing.condition, listing.order)
+    return HoldingConnection.from_record(
+        await list_holdings(info.context, listing, wants, shares="share" in selection["edges"])
     )
+
+
+def _wants_of_holdings(selection: Selection, condition: Filter, order: Order) -> Wants:
+    by_value = order.field is HoldingOrderField.VALUE_USD
+    return wants_of_connection(selection, ordered_by_value=by_value, filtered_by_value=condition.by_value)
 
 
 def _arguments(info: Info, type_name: str, node: FieldNode) -> dict[str, Any]:
@@ -189,7 +201,7 @@ def _arguments(info: Info, type_name: str, node: FieldNode) -> dict[str, Any]:
     assert isinstance(graphql_type, GraphQLObjectType)
     field = graphql_type.fields[node.name.value]
     definition = field.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
-    converter = info.schema.schema_converter  # type: ignore[attr-defined]  # the schema is not a bare BaseSchema
-    values = get_argument_values(field, node, info._raw_info.variable_values)
+    converter = info.schema.schema_converter
+    values = get_argument_values(field, node, VariableValues({}, info.variable_values))
     given = convert_arguments(values, definition.arguments, converter.scalar_registry, info.schema.config)
     return {argument.python_name: given.get(argument.python_name) for argument in definition.arguments}

@@ -11,9 +11,7 @@ from schema.holdings_view import HoldingsView
 from schema.wallet import Wallet
 
 
-@strawberry.type(
-    description="Several accounts read as one, e.g. a person's EVM and Solana pair. Not an entity: it has no identity."
-)
+@strawberry.type(description="Several accounts read as one, e.g. a person's EVM and Solana pair. Not an entity.")
 class Portfolio(HoldingsView):
     wallets: list[Wallet]
 

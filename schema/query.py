@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import strawberry
 
@@ -16,12 +15,12 @@ from resolvers.wallet import SourceFailurePolicy, check_addresses, distinct, ens
 from schema.chain import Chain
 from schema.holding import Holding
 from schema.holdings_view import Need, needs_below
-from schema.node import Node
+from schema.node import Node, later
 from schema.portfolio import Portfolio
 from schema.token import AssetGroup, Token
 from schema.wallet import Wallet
 
-T = TypeVar("T")
+V = TypeVar("V", Wallet, Portfolio)
 
 _NODES: dict[str, type[Node]] = {kind.__name__: kind for kind in (Wallet, Holding, Token, AssetGroup, Chain)}
 
@@ -64,7 +63,7 @@ class SubgraphQuery:
 
     @strawberry.field(description="One entry per asset, in the order asked; null for one that no source knows.")
     def tokens(self, info: Info, asset_ids: list[AssetId]) -> list[Token | None]:
-        return [_later(Token.load(info, asset_id)) for asset_id in asset_ids]
+        return [later(Token.load(info, asset_id)) for asset_id in asset_ids]
 
     @strawberry.field(description="A chain; null when no source speaks of it.")
     async def chain(self, info: Info, chain_id: ChainId) -> Chain | None:
@@ -92,19 +91,11 @@ def _node(info: Info, argument: str, id: str) -> Node | None:
     kind, _, key = id.partition(":")
     if kind not in _NODES:
         raise BadInputError(argument, id, f"is not an id of this graph: expected {', '.join(_NODES)} and a key")
-    return _later(_NODES[kind].load_text(info, argument, key))
-
-
-def _later(awaitable: Awaitable[T] | T) -> T:
-    """What graphql-core awaits by itself, for a type checker that does not know."""
-    return awaitable  # type: ignore[return-value]
-
-
-V = TypeVar("V", Wallet, Portfolio)
+    return cast("Node | None", _NODES[kind].load_text(info, argument, key))  # or an awaitable of it
 
 
 def _answer(info: Info, policy: SourceFailurePolicy, view: V) -> V:
-    return _later(_all_or_nothing(info, view)) if policy is SourceFailurePolicy.FAIL else view
+    return later(_all_or_nothing(info, view)) if policy is SourceFailurePolicy.FAIL else view
 
 
 async def _all_or_nothing(info: Info, view: V) -> V:

@@ -15,7 +15,9 @@ from schema.chain import Chain
 from schema.scalars import BigInt
 
 
-@strawberry.federation.type(shareable=True, description="How current the data is on chain, as far as the source says.")
+@strawberry.federation.type(
+    shareable=True, description="How current the data is on chain, as far as the source says."
+)
 class AsOf:
     block_number: BigInt | None
     time: datetime | None

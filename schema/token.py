@@ -47,9 +47,7 @@ class TokenPrice:
         )
 
 
-@strawberry.type(
-    description="One token is not one share: it stands for sharesPerToken shares of the underlying."
-)
+@strawberry.type(description="One token is not one share: it stands for sharesPerToken shares of the underlying.")
 class TokenizedStock:
     ticker: str
     underlying_name: str | None
@@ -78,7 +76,6 @@ class TokenizedStock:
 )
 class AssetGroup(Node):
     natural_key = "groupId"
-    parse_key = str
 
     group_id: str
     symbol: str | None
@@ -89,9 +86,7 @@ class AssetGroup(Node):
 
     @strawberry.field(description="Every token of the group, by the register that defines it.")
     def members(self) -> list[Annotated[Token, strawberry.lazy(".token")]]:
-        return [
-            Token.from_record(build_token(asset_id, (), self.books)) for asset_id in self.record.members
-        ]
+        return [Token.from_record(build_token(asset_id, (), self.books)) for asset_id in self.record.members]
 
     @classmethod
     def from_record(cls, record: Group, books: Mapping[HoldingSource, Book]) -> Self:
@@ -111,6 +106,10 @@ class AssetGroup(Node):
         found = await resolve_group(info.context, key, wants)
         return None if found is None else cls.from_record(*found)
 
+    @classmethod
+    def parse_key(cls, text: str) -> str:
+        return text
+
 
 @strawberry.federation.type(keys=["id", "assetId"], description="A fungible token on one chain.")
 class Token(Node):
@@ -128,17 +127,13 @@ class Token(Node):
     image_url: str | None
     trust: TokenTrust
     group: AssetGroup | None
-    metadata_source: HoldingSource | None = strawberry.field(
-        description="Where symbol, name and decimals came from."
-    )
+    metadata_source: HoldingSource | None = strawberry.field(description="Where symbol, name and decimals came from.")
     price: TokenPrice | None = strawberry.field(description="Null when no source prices one unit of this token.")
     stock: TokenizedStock | None = strawberry.field(
         description="Null unless the token is a tokenised stock or fund of Ondo GM."
     )
 
-    @strawberry.field(
-        description="Who holds it; null when no source can list its holders (only Ondo GM can)."
-    )
+    @strawberry.field(description="Who holds it; null when no source can list its holders (only Ondo GM can).")
     async def holders(
         self, info: Info, first: int | None = strawberry.UNSET, after: str | None = strawberry.UNSET
     ) -> Annotated[HoldingConnection, strawberry.lazy(".holding")] | None:

@@ -211,9 +211,7 @@ class TheGraphSimulator(Simulator):
         with_zeros = query.flag("include_null_balances")
         query.paging()
         self._check(query)
-        page = query.cut(
-            balance for balance in self.dataset.native(addresses) if with_zeros or balance.amount > 0
-        )
+        page = query.cut(balance for balance in self.dataset.native(addresses) if with_zeros or balance.amount > 0)
         rows = [
             _updated(balance.block_num, balance.timestamp)
             | {
@@ -338,6 +336,4 @@ def _envelope(query: Query, rows: list[Row], headers: Mapping[str, str] | None =
 
 
 def _json(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
-    )
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")

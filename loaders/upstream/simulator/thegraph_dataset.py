@@ -129,13 +129,10 @@ class TheGraphDataset:
                 for row in tables["balances_by_account"]
             ],
             native_balances=[
-                NativeBalance(**_seconds(row) | {"amount": int(row["amount"])})
-                for row in tables["native_balances"]
+                NativeBalance(**_seconds(row) | {"amount": int(row["amount"])}) for row in tables["native_balances"]
             ],
             decimals={row["mint"]: row["decimals"] for row in tables["decimals_state"]},
-            metadata={
-                row["mint"]: Metadata(row["name"], row["symbol"], row["uri"]) for row in tables["metadata"]
-            },
+            metadata={row["mint"]: Metadata(row["name"], row["symbol"], row["uri"]) for row in tables["metadata"]},
             supplies={row["mint"]: _supply(row) for row in tables["balances_metadata"]},
         )
 
@@ -152,9 +149,7 @@ class TheGraphDataset:
     ) -> None:
         """Let an owner hold ``amount`` smallest units of a mint in an account that is new to the database."""
         self.add_owner(account=account, owner=owner, program_id=program_id, block=block, time=time)
-        self.add_balance(
-            account=account, mint=mint, amount=amount, program_id=program_id, block=block, time=time
-        )
+        self.add_balance(account=account, mint=mint, amount=amount, program_id=program_id, block=block, time=time)
 
     def add_owner(
         self,
@@ -282,9 +277,7 @@ class TheGraphDataset:
         """The last row of every owner that each account has had, the latest first."""
         owner_states = self._indexed().owner_states
         latest: dict[tuple[str, str], OwnerState] = {}
-        for state in chain.from_iterable(
-            owner_states.get(account, ()) for account in dict.fromkeys(accounts)
-        ):
+        for state in chain.from_iterable(owner_states.get(account, ()) for account in dict.fromkeys(accounts)):
             key = state.account, state.owner
             if state.owner and (key not in latest or latest[key].block_num <= state.block_num):
                 latest[key] = state

@@ -22,9 +22,7 @@ _T = TypeVar("_T")
 class RefusalError(Exception):
     """What the server answers in place of data."""
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
@@ -69,9 +67,7 @@ class Query:
         sent = self._sent(name)
         if len(sent) > 1:
             self.issues += [
-                f"[custom] {name}/{index}: {complaint}"
-                for index, value in enumerate(sent)
-                if not is_valid(value)
+                f"[custom] {name}/{index}: {complaint}" for index, value in enumerate(sent) if not is_valid(value)
             ]
             values = sent
         else:

@@ -233,9 +233,7 @@ async def test_a_missing_or_wrong_token_is_unauthorized(client: Client, headers:
     status, answered, body = await client.ask(BALANCES, headers=headers)
     assert status == 401
     assert answered["content-type"] == "application/json"
-    assert [json.loads(body)] == [
-        example["body"] for example in DATA["documented"] if example["status"] == 401
-    ]
+    assert [json.loads(body)] == [example["body"] for example in DATA["documented"] if example["status"] == 401]
 
 
 @pytest.mark.parametrize(
@@ -250,9 +248,7 @@ async def test_what_is_free_needs_no_token(client: Client, path: str) -> None:
     assert (await client.ask(path, headers={}))[0] == 200
 
 
-async def test_requests_above_the_rate_are_told_when_to_retry(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_requests_above_the_rate_are_told_when_to_retry(simulator: TheGraphSimulator, client: Client) -> None:
     simulator.requests_per_minute = 2
     statuses = [(await client.ask(BALANCES))[0] for _ in range(2)]
     status, headers, body = await client.ask(BALANCES)
@@ -273,9 +269,7 @@ async def test_a_custom_plan_has_its_own_caps(simulator: TheGraphSimulator, clie
     assert too_many["message"] == "Parameters 'owner' (4 values) exceed maximum batch limit of 3."
 
 
-async def test_the_default_limit_is_held_against_the_plan_too(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_the_default_limit_is_held_against_the_plan_too(simulator: TheGraphSimulator, client: Client) -> None:
     simulator.plan = "5/1"
     assert (await client.ask(BALANCES))[0] == 403
     assert (await client.ask(f"{BALANCES}&limit=5"))[0] == 200
@@ -311,9 +305,7 @@ async def test_a_native_mint_is_sent_elsewhere_before_anything_is_checked(client
     assert headers["location"] == "/v1/svm/balances/native?owner=bad&limit=0"
 
 
-@pytest.mark.parametrize(
-    "mints", [f"mint={WSOL}", f"mint={NATIVE_MINT},{WSOL}", f"mint={NATIVE_MINT}&mint={WSOL}"]
-)
+@pytest.mark.parametrize("mints", [f"mint={WSOL}", f"mint={NATIVE_MINT},{WSOL}", f"mint={NATIVE_MINT}&mint={WSOL}"])
 async def test_wrapped_sol_and_lists_of_mints_stay(client: Client, mints: str) -> None:
     assert [row["mint"] for row in await client.rows(f"{BALANCES}&{mints}")] == [WSOL]
 
@@ -366,9 +358,7 @@ def test_a_double_is_written_in_its_javascript_form(value: float, text: str) -> 
     assert js_number(value) == text
 
 
-async def test_the_account_can_be_named_either_way_or_both(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_the_account_can_be_named_either_way_or_both(simulator: TheGraphSimulator, client: Client) -> None:
     names: dict[str, set[str]] = {}
     simulator.account_key = "account"
     names["account"] = set((await client.rows(BALANCES))[0])
@@ -381,9 +371,7 @@ async def test_the_account_can_be_named_either_way_or_both(
     assert row["account"] == row["token_account"]
 
 
-async def test_rows_of_one_second_are_ordered_by_account(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_rows_of_one_second_are_ordered_by_account(simulator: TheGraphSimulator, client: Client) -> None:
     accounts = [letter * 44 for letter in "zB1Aa"]
     for account in accounts:
         simulator.dataset.add_token_account(owner=WALLET, account=account, mint=USDC, amount=1)
@@ -411,9 +399,7 @@ async def test_a_changed_account_moves_to_the_front_of_a_running_simulator(
     )
 
 
-async def test_a_closed_or_moved_account_leaves_its_owner(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_a_closed_or_moved_account_leaves_its_owner(simulator: TheGraphSimulator, client: Client) -> None:
     first, second = (await client.rows(BALANCES))[:2]
     simulator.dataset.add_owner(account=first["account"], owner="")
     simulator.dataset.add_owner(account=second["account"], owner=OWNER_B)
@@ -424,9 +410,7 @@ async def test_a_closed_or_moved_account_leaves_its_owner(
     assert seen >= {first["account"], second["account"]}
 
 
-async def test_a_mint_of_unknown_scale_counts_whole_units(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_a_mint_of_unknown_scale_counts_whole_units(simulator: TheGraphSimulator, client: Client) -> None:
     simulator.dataset.add_mint(mint=WALLET, decimals=None, name="Fresh", program_id=TOKEN_2022_PROGRAM)
     simulator.dataset.add_token_account(
         owner=WALLET, account=WALLET, mint=WALLET, amount=42, program_id=TOKEN_2022_PROGRAM
@@ -438,15 +422,11 @@ async def test_a_mint_of_unknown_scale_counts_whole_units(
     assert (row["decimals"], row["value"], row["name"]) == (1, 4.2, None)
 
 
-async def test_a_large_wallet_is_paged_without_gaps_or_repeats(
-    simulator: TheGraphSimulator, client: Client
-) -> None:
+async def test_a_large_wallet_is_paged_without_gaps_or_repeats(simulator: TheGraphSimulator, client: Client) -> None:
     simulator.dataset = TheGraphDataset()
     for number in range(10_000):
         account = f"{number:044}".replace("0", "z")
-        simulator.dataset.add_token_account(
-            owner=WALLET, account=account, mint=USDC, amount=number % 4, block=number
-        )
+        simulator.dataset.add_token_account(owner=WALLET, account=account, mint=USDC, amount=number % 4, block=number)
     pages: list[list[dict[str, Any]]] = []
     while not pages or pages[-1]:
         path = f"/v1/svm/balances?network=solana&owner={WALLET}&limit=500&page={len(pages) + 1}"
@@ -458,9 +438,7 @@ async def test_a_large_wallet_is_paged_without_gaps_or_repeats(
 
 
 def test_tables_can_be_given_whole() -> None:
-    dataset = TheGraphDataset(
-        balances_by_account=[AccountBalance(WALLET, USDC, 5, 6, TOKEN_2022_PROGRAM, 1, 2)]
-    )
+    dataset = TheGraphDataset(balances_by_account=[AccountBalance(WALLET, USDC, 5, 6, TOKEN_2022_PROGRAM, 1, 2)])
     assert dataset.positions([WALLET], "post-556") == []
     dataset.add_owner(account=WALLET, owner=OWNER_A)
     assert [position.amount for position in dataset.positions([OWNER_A], "post-556")] == [5]
