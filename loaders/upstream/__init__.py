@@ -41,35 +41,45 @@ class Upstreams:
     """Clients of the upstreams that have a key, None for the others; ``async with`` opens their session."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
+        """Raises ValueError for a plan of The Graph that cannot be read."""
         self.settings = settings
         self._session: aiohttp.ClientSession | None = None
-        timeout = settings.timeout_seconds
+        self._clients: dict[str, HttpClient | None] = dict.fromkeys(("ONDO_GM", "ONEBALANCE", "SOLANA_SPL"))
         self.ondo: OndoClient | None = None
         self.onebalance: OneBalanceClient | None = None
         self.thegraph: TheGraphClient | None = None
         if key := settings.ondo_api_key:
-            headers = {"x-api-key": key}
-            self.ondo = OndoClient(
-                HttpClient(
-                    self._opened,
-                    "ONDO_GM",
-                    settings.ondo_base_url,
-                    headers,
-                    timeout,
-                    codeless_403_is_unauthorized=True,
-                )
+            http = self._client(
+                "ONDO_GM", settings.ondo_base_url, {"x-api-key": key}, codeless_403_is_unauthorized=True
             )
+            self.ondo = OndoClient(http)
         if key := settings.onebalance_api_key:
-            headers = {"x-api-key": key}
-            self.onebalance = OneBalanceClient(
-                HttpClient(self._opened, "ONEBALANCE", settings.onebalance_base_url, headers, timeout)
-            )
+            http = self._client("ONEBALANCE", settings.onebalance_base_url, {"x-api-key": key})
+            self.onebalance = OneBalanceClient(http)
         if key := settings.thegraph_api_token:
-            headers = {"Authorization": f"Bearer {key}"}
-            self.thegraph = TheGraphClient(
-                HttpClient(self._opened, "SOLANA_SPL", settings.thegraph_base_url, headers, timeout),
-                Plan.parse(settings.thegraph_plan),
-            )
+            http = self._client("SOLANA_SPL", settings.thegraph_base_url, {"Authorization": f"Bearer {key}"})
+            self.thegraph = TheGraphClient(http, Plan.parse(settings.thegraph_plan))
+
+    def _client(
+        self, name: str, base_url: str, headers: dict[str, str], *, codeless_403_is_unauthorized: bool = False
+    ) -> HttpClient:
+        client = self._clients[name] = HttpClient(
+            self._opened,
+            name,
+            base_url,
+            headers,
+            self.settings.timeout_seconds,
+            codeless_403_is_unauthorized=codeless_403_is_unauthorized,
+        )
+        return client
+
+    @property
+    def states(self) -> dict[str, str]:
+        """By source: NOT_CONFIGURED, UNTRIED, or how its last request went: OK or an error code."""
+        return {
+            name: "NOT_CONFIGURED" if client is None else client.last_outcome or "UNTRIED"
+            for name, client in self._clients.items()
+        }
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

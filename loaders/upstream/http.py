@@ -30,6 +30,7 @@ from loaders.errors import (
     UpstreamUnauthorizedError,
     UpstreamUnreachableError,
 )
+from loaders.upstream.metrics import REQUEST_SECONDS
 
 T = TypeVar("T")
 
@@ -118,6 +119,8 @@ class HttpClient:
         self._timeout = timeout
         self._codeless_403_is_unauthorized = codeless_403_is_unauthorized
         self._flights: dict[str, _Flight] = {}
+        self.last_outcome: str | None = None
+        """How the last request went: OK or an error code; None before the first."""
 
     async def get(
         self, path: str, params: Mapping[str, str], read: Callable[[Any], T], deadline: float
@@ -163,25 +166,25 @@ class HttpClient:
         return flight
 
     async def _request(self, url: str, read: Callable[[Any], T]) -> tuple[T, datetime]:
-        log, started = _request_log.get(), time.perf_counter()
+        log, started, outcome = _request_log.get(), time.perf_counter(), "CANCELLED"
         try:
             async with asyncio.timeout(self._timeout):
                 body = await self._exchange(url)
             fetched_at = datetime.now(UTC)
-            return _read(body, read), fetched_at
-        except TimeoutError as error:
-            raise UpstreamTimeoutError() from error
-        except aiohttp.ClientPayloadError as error:
-            raise UpstreamResponseError() from error
-        except (aiohttp.ClientConnectionError, ConnectionError) as error:
-            raise UpstreamUnreachableError() from error
-        except aiohttp.InvalidURL as error:
-            raise UpstreamUnreachableError() from error
-        except aiohttp.ClientError as error:
-            raise UpstreamResponseError() from error
+            value = _read(body, read)
+            outcome = self.last_outcome = "OK"
+            return value, fetched_at
+        except Exception as error:
+            failure = _load_error(error)
+            if failure is None:
+                raise
+            outcome = self.last_outcome = failure.code.value
+            raise failure from error
         finally:
+            seconds = time.perf_counter() - started
+            REQUEST_SECONDS.labels(self.name, outcome).observe(seconds)
             if log is not None:
-                log.add(self.name, time.perf_counter() - started)
+                log.add(self.name, seconds)
 
     async def _exchange(self, url: str) -> bytes:
         async with self._session().get(
@@ -214,6 +217,19 @@ class HttpClient:
         if isinstance(body, dict) and body.get("error") and isinstance(status := body.get("statusCode"), int):
             return self._failure(status, {}, body) if status >= 400 else None
         return None
+
+
+def _load_error(error: Exception) -> LoadError | None:
+    """The failure that an exception of a request is; None when it is none of the upstream's doing."""
+    if isinstance(error, LoadError):
+        return error
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeoutError()
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return UpstreamResponseError()
+    if isinstance(error, aiohttp.ClientConnectionError | ConnectionError | aiohttp.InvalidURL):
+        return UpstreamUnreachableError()
+    return UpstreamResponseError() if isinstance(error, aiohttp.ClientError) else None
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loaders.upstream import UpstreamSettings
 from loaders.upstream.simulator.ondo import OndoAsset, OndoDataset, OndoSimulator
 from loaders.upstream.simulator.onebalance import (
     OneBalanceAsset,
@@ -26,6 +28,23 @@ def demo_upstreams() -> tuple[OndoSimulator, OneBalanceSimulator, TheGraphSimula
         OndoSimulator(_ondo(data["ondo"])),
         OneBalanceSimulator(_onebalance(data["onebalance"])),
         TheGraphSimulator(_thegraph(data["thegraph"])),
+    )
+
+
+def demo_settings(
+    upstreams: tuple[OndoSimulator, OneBalanceSimulator, TheGraphSimulator], settings: UpstreamSettings
+) -> UpstreamSettings:
+    """These settings with the started upstreams' addresses and keys in place of any others."""
+    ondo, onebalance, thegraph = upstreams
+    return replace(
+        settings,
+        ondo_base_url=ondo.url,
+        ondo_api_key=ondo.key,
+        onebalance_base_url=f"{onebalance.url}/api",
+        onebalance_api_key=onebalance.key,
+        thegraph_base_url=thegraph.url,
+        thegraph_api_token=thegraph.token,
+        thegraph_plan="free",
     )
 
 
