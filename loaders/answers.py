@@ -107,7 +107,11 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
         for past in new:
             question = past.question
             namespace = question.address.namespace
-            needed = tuple(scope for scope in question.scopes if source.needed_parts(namespace, scope))
+            needed = tuple(
+                scope
+                for scope in question.scopes
+                if scope.allows_source(source.name) and source.needed_parts(namespace, scope)
+            )
             if source.configured and namespace in source.namespaces and needed:
                 questions.append(Question(question.address, needed, question.wants, question.company, question.apart))
             else:

@@ -55,6 +55,10 @@ class Scope:
             self.zero or other.zero,
         )
 
+    def allows_source(self, source: HoldingSource) -> bool:
+        """Whether this source's word is wanted."""
+        return self.sources is None or source in self.sources
+
     def allows_chain(self, chain_id: ChainId) -> bool:
         """Whether something on this chain can be in the scope."""
         if self.chains is not None and chain_id not in self.chains:

@@ -91,7 +91,7 @@ def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope
     return frozenset(
         name
         for name, source in context.loaders.sources.items()
-        if (scope.sources is None or name in scope.sources)
+        if scope.allows_source(name)
         and any(namespace in source.namespaces and source.needed_parts(namespace, scope) for namespace in namespaces)
     )
 
@@ -112,9 +112,7 @@ def _within(
 ) -> _Said:
     """What an answer says within a scope, or within all that was asked: as if only that had been asked."""
     source = context.loaders.sources[name]
-    scopes = [
-        one for one in (asked.scopes if scope is None else (scope,)) if one.sources is None or name in one.sources
-    ]
+    scopes = [one for one in (asked.scopes if scope is None else (scope,)) if one.allows_source(name)]
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
     observations: dict[tuple[str, str], Observation] = {}

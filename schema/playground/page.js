@@ -5,6 +5,7 @@
   const { nonce } = document.currentScript;
   const [query, variables, headers, runButton, resetButton, statusLine, answer] =
     ["query", "variables", "headers", "run", "reset", "status", "answer"].map(byId);
+  const HINT = "Run sends the query: Ctrl and Enter, or ⌘ and Enter, do the same.";
 
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
@@ -62,7 +63,9 @@
     query.value = shown.query;
     variables.value = shown.variables;
     variables.ariaInvalid = false;
+    query.scrollTop = 0;
     resetButton.hidden = !kept.edits[current().name];
+    showResult();
   }
 
   function edited() {
@@ -74,14 +77,27 @@
     keep();
   }
 
-  function showStatus(text, mood = "") {
-    statusLine.textContent = text;
+  // What each example gave last, and how to stop what is still under way.
+  const results = {};
+  const running = {};
+
+  function setResult(name, result) {
+    results[name] = { ...results[name], ...result };
+    if (name === current().name) showResult();
+  }
+
+  function showResult() {
+    const { value, text = HINT, status = "", mood = "" } = results[current().name] ?? {};
+    runButton.textContent = running[current().name] ? "Stop" : "Run";
+    statusLine.textContent = status;
     statusLine.className = mood;
+    answer.className = value === undefined ? "hint" : "";
+    if (value === undefined) answer.textContent = text;
+    else showJson(value);
   }
 
   function showJson(value) {
     const text = JSON.stringify(value, null, 2);
-    answer.className = "";
     answer.replaceChildren();
     if (text.length > 400_000) return answer.append(text); // colours would take seconds
     let end = 0;
@@ -93,11 +109,6 @@
     answer.append(text.slice(end));
   }
 
-  function showText(text) {
-    answer.className = "hint";
-    answer.textContent = text;
-  }
-
   function readObject(field) {
     const text = field.value.trim();
     field.ariaInvalid = false;
@@ -107,7 +118,7 @@
       throw new Error("it is not an object");
     } catch (error) {
       field.ariaInvalid = true;
-      throw new Error(`The ${field.id} are no JSON object: ${error.message}`);
+      throw new Error(`The ${field.id} are not a JSON object: ${error.message}`);
     }
   }
 
@@ -156,54 +167,50 @@
     return () => finish(() => sink.complete());
   }
 
-  let stop = null;
-
   async function run() {
-    showView("Response");
+    const { name: tab } = current();
     const abort = new AbortController();
     const started = performance.now();
     const elapsed = () => `${Math.round(performance.now() - started)} ms`;
-    runButton.textContent = "Stop";
-    stop = () => abort.abort();
-    showStatus("Running…");
+    showView("Response");
+    if (matchMedia("(max-width: 760px)").matches) byId("answers").scrollIntoView();
+    running[tab] = () => abort.abort();
+    setResult(tab, { status: "Running…", mood: "" });
     try {
       const { live, name } = operation();
       const payload = { query: query.value, variables: readObject(variables), operationName: name };
+      readObject(headers);
       if (live) {
-        readObject(headers);
         let events = 0;
         await new Promise((resolve, reject) => {
           const next = (value) => {
-            showJson(value);
-            showStatus(`Event ${++events} · ${elapsed()}`, value.errors ? "bad" : "good");
+            const mood = value.errors ? "bad" : "good";
+            setResult(tab, { value, mood, status: `Event ${++events} · ${elapsed()}` });
           };
-          const end = subscribe(payload, { next, error: reject, complete: resolve });
-          abort.signal.addEventListener("abort", end);
+          abort.signal.addEventListener("abort", subscribe(payload, { next, error: reject, complete: resolve }));
         });
-        if (!events) showText("No event came.");
-        showStatus(`Ended after ${events} events · ${elapsed()}`);
+        const ended = { status: `Ended after ${events} ${events === 1 ? "event" : "events"} · ${elapsed()}` };
+        setResult(tab, events ? ended : { ...ended, value: undefined, text: "No event came." });
       } else {
         const response = await post(payload, abort.signal);
         const text = await response.text();
         const took = elapsed();
-        let errors = 0;
+        let value;
         try {
-          const value = JSON.parse(text);
-          errors = value?.errors?.length ?? 0;
-          showJson(value);
-        } catch {
-          showText(text);
-        }
+          value = JSON.parse(text);
+        } catch {} // a proxy's page, say: shown as it is
+        const errors = value?.errors?.length ?? 0;
         const count = errors ? ` · ${errors} ${errors === 1 ? "error" : "errors"}` : "";
-        showStatus(`HTTP ${response.status}${count} · ${took}`, response.ok && !errors ? "good" : "bad");
+        const mood = response.ok && value && !errors ? "good" : "bad";
+        setResult(tab, { value, text, mood, status: `HTTP ${response.status}${count} · ${took}` });
       }
     } catch (error) {
-      const stopped = error.name === "AbortError";
-      showText(stopped ? "Stopped." : error.message);
-      showStatus(stopped ? `Stopped · ${elapsed()}` : "Not answered", stopped ? "" : "bad");
+      const stopped = abort.signal.aborted;
+      const status = stopped ? `Stopped · ${elapsed()}` : "Not answered";
+      setResult(tab, { value: undefined, text: stopped ? "" : error.message, status, mood: stopped ? "" : "bad" });
     } finally {
-      stop = null;
-      runButton.textContent = "Run";
+      delete running[tab];
+      setResult(tab, {});
     }
   }
 
@@ -278,8 +285,7 @@
     keep();
   });
 
-  const runOrStop = () => (stop ? stop() : run());
-  runButton.addEventListener("click", runOrStop);
+  runButton.addEventListener("click", () => (running[current().name] ?? run)());
   resetButton.addEventListener("click", () => {
     delete kept.edits[current().name];
     showExample();
@@ -292,15 +298,17 @@
   byId("editor").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    if (!stop) run();
+    if (!running[current().name]) run();
   });
 
   showTab(current().name);
   showView("Response");
-  showText("Run sends the query: Ctrl and Enter, or ⌘ and Enter, do the same.");
 
   const load = (tag, properties) =>
-    new Promise((onload, onerror) => document.head.append(element(tag, { ...properties, nonce, onload, onerror })));
+    new Promise((onload, reject) => {
+      const onerror = () => reject(new Error(`${properties.src ?? properties.href} cannot be loaded`));
+      document.head.append(element(tag, { ...properties, nonce, onload, onerror }));
+    });
 
   async function startGraphiql() {
     const host = byId("graphiql");
