@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
+
+from strawberry.http.ides import get_graphql_ide_html
 
 _FOLDER = Path(__file__).parent
 
@@ -19,25 +21,16 @@ _AAPLON_ON_ETHEREUM = "eip155:1/erc20:0x14c3abf95cb9c93a8b82c1cdcb76d72cb87b2d4c
 
 _VARIABLES: Mapping[str, Mapping[str, object]] = {
     "Portfolio": {"evm": _EVM_ADDRESS, "sol": _SOLANA_ADDRESS},
-    "Holdings": {"address": _EVM_ADDRESS, "first": 20},
+    "Holdings": {"address": _SOLANA_ADDRESS, "first": 20},
     "Totals": {"addresses": [_EVM_ADDRESS, _SOLANA_ADDRESS]},
     "Token": {"assetId": _AAPLON_ON_ETHEREUM, "first": 20},
     "Sources": {"address": _SOLANA_ADDRESS},
-}
-
-_SCRIPTS = ("react.production.min.js", "react-dom.production.min.js", "graphiql.min.js")
-"""In the order of loading: each needs the one before."""
-_MEDIA_TYPES: Mapping[str, str] = {
-    **dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8"),
-    "graphiql.min.css": "text/css; charset=utf-8",
 }
 
 _BANNER = (
     '<p class="demo"><strong>Simulated data:</strong> balances and prices come from simulated upstreams, '
     "not from any chain or market.</p>"
 )
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +52,14 @@ EXAMPLES: Sequence[Example] = tuple(_read_examples())
 
 
 class Playground:
-    """The page and what it loads.
+    """The page, which needs nothing but itself.
 
-    The page needs nothing but itself. If ``assets`` is a folder with GraphiQL 3 or 4 and React 18 as scripts that set
-    globals (``graphiql.min.js``, ``graphiql.min.css``, ``react.production.min.js``, ``react-dom.production.min.js``),
-    GraphiQL takes the place of the page's own editor.
+    A browser that reaches the files of GraphiQL that Strawberry's own page names, and finds them to be those very
+    files by their hashes, shows GraphiQL with the same examples in place of the page's editor.
     """
 
-    def __init__(self, assets: Path | None = None) -> None:
-        self._assets = {} if assets is None else _read_assets(assets)
+    def __init__(self) -> None:
+        self._graphiql = _find_graphiql()
         self._template = _fill(
             (_FOLDER / "page.html").read_text(encoding="utf-8"),
             style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
@@ -80,8 +72,7 @@ class Playground:
         config = {
             "endpoint": path,
             "examples": [asdict(example) for example in EXAMPLES],
-            "scripts": [_asset_path(path, name) for name in _SCRIPTS] if self._assets else [],
-            "style": _asset_path(path, "graphiql.min.css"),
+            "graphiql": self._graphiql,
         }
         return _fill(
             self._template,
@@ -90,11 +81,6 @@ class Playground:
             config=_json_in_html(config),
             banner=_BANNER if demo else "",
         )
-
-    def asset(self, name: str) -> tuple[bytes, str] | None:
-        """Content and media type of one of the files that the page loads; None for any other name."""
-        content = self._assets.get(name)
-        return None if content is None else (content, _MEDIA_TYPES[name])
 
     @staticmethod
     def content_security_policy(nonce: str) -> str:
@@ -114,22 +100,32 @@ class Playground:
         )
 
 
-def _read_assets(folder: Path) -> dict[str, bytes]:
-    """The files by name, or none at all if one is missing: GraphiQL does not run without every one."""
-    missing = [name for name in _MEDIA_TYPES if not (folder / name).is_file()]
-    if missing:
-        _log.warning("The playground goes without GraphiQL: %s has no %s", folder, ", ".join(missing))
-        return {}
-    return {name: (folder / name).read_bytes() for name in _MEDIA_TYPES}
+class _Assets(HTMLParser):
+    """The scripts and style sheets of a page that come with a hash."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        url = attributes.get("src") or attributes.get("href")
+        if tag in ("script", "link") and url and (integrity := attributes.get("integrity")):
+            self.found.append({"tag": tag, "url": url, "integrity": integrity})
+
+
+def _find_graphiql() -> Sequence[Mapping[str, str]]:
+    """React and GraphiQL in the order of loading; none if Strawberry's page does not name all of them."""
+    assets = _Assets(get_graphql_ide_html(graphql_ide="graphiql")).found
+    wanted = [("script", "/react@"), ("script", "/react-dom@"), ("link", "/graphiql@"), ("script", "/graphiql@")]
+    chosen = [next((a for a in assets if a["tag"] == tag and name in a["url"]), None) for tag, name in wanted]
+    return [] if None in chosen else [asset for asset in chosen if asset is not None]
 
 
 def _path(endpoint: str) -> str:
     """A path on this host whatever was asked for: a second slash or a backslash at its start would name another."""
     return "/" + quote(endpoint.lstrip("/\\"), safe="/%:@-._~")
-
-
-def _asset_path(endpoint: str, name: str) -> str:
-    return f"{endpoint.rstrip('/')}/assets/{name}"
 
 
 def _json_in_html(value: object) -> str:

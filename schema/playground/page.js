@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const { endpoint, examples, scripts, style } = JSON.parse(byId("config").textContent);
+  const { endpoint, examples, graphiql } = JSON.parse(byId("config").textContent);
   const { nonce } = document.currentScript;
   const [query, variables, headers, runButton, resetButton, statusLine, answer] =
     ["query", "variables", "headers", "run", "reset", "status", "answer"].map(byId);
@@ -173,7 +173,6 @@
     const started = performance.now();
     const elapsed = () => `${Math.round(performance.now() - started)} ms`;
     showView("Response");
-    if (matchMedia("(max-width: 760px)").matches) byId("answers").scrollIntoView();
     running[tab] = () => abort.abort();
     setResult(tab, { status: "Running…", mood: "" });
     try {
@@ -211,6 +210,8 @@
     } finally {
       delete running[tab];
       setResult(tab, {});
+      const below = matchMedia("(max-width: 760px)").matches; // the answer is, and may be out of sight
+      if (below && tab === current().name) byId("answers").scrollIntoView();
     }
   }
 
@@ -219,6 +220,8 @@
   const INTROSPECTION = `{ __schema { queryType { name } subscriptionType { name } types {
     kind name description enumValues { name description } inputFields { ${VALUES} }
     fields { name description args { ${VALUES} } type { ${SPELLED} } } } } }`;
+
+  const isPublic = ({ name }) => !name.startsWith("_"); // a gateway's part begins so
 
   const spell = ({ kind, name, ofType }) =>
     kind === "NON_NULL" ? `${spell(ofType)}!` : kind === "LIST" ? `[${spell(ofType)}]` : name;
@@ -234,7 +237,7 @@
   }
 
   function describe(type, open) {
-    const members = type.fields ?? type.inputFields ?? type.enumValues ?? [];
+    const members = (type.fields ?? type.inputFields ?? type.enumValues ?? []).filter(isPublic);
     const rows = members.map((member) => element("div", {}, spellMember(member), ...described(member)));
     const title = element("summary", {}, type.name, element("small", {}, ` ${type.kind.toLowerCase().replace("_", " ")}`));
     return element("details", { open }, title, element("div", {}, ...described(type)), ...rows);
@@ -253,7 +256,7 @@
       const { queryType, subscriptionType, types: all } = data.__schema;
       const roots = [queryType?.name, subscriptionType?.name];
       const rank = ({ name }) => (roots.includes(name) ? roots.indexOf(name) : roots.length);
-      const shown = all.filter(({ name }) => !name.startsWith("_"));
+      const shown = all.filter(isPublic);
       shown.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
       types.replaceChildren(...shown.map((type) => describe(type, type.name === queryType.name)));
       searchSchema();
@@ -304,18 +307,23 @@
   showTab(current().name);
   showView("Response");
 
-  const load = (tag, properties) =>
+  const load = ({ tag, url, integrity }) =>
     new Promise((onload, reject) => {
-      const onerror = () => reject(new Error(`${properties.src ?? properties.href} cannot be loaded`));
-      document.head.append(element(tag, { ...properties, nonce, onload, onerror }));
+      const place = tag === "link" ? { rel: "stylesheet", href: url } : { src: url };
+      const onerror = () => reject(new Error(`${url} cannot be loaded`));
+      document.head.append(element(tag, { ...place, integrity, crossOrigin: "anonymous", nonce, onload, onerror }));
     });
+
+  // GraphiQL takes the place of an editor that nobody has touched yet.
+  let touched = false;
+  for (const event of ["keydown", "pointerdown"]) byId("editor").addEventListener(event, () => (touched = true));
 
   async function startGraphiql() {
     const host = byId("graphiql");
     window.__webpack_nonce__ = nonce; // where parts of GraphiQL look before they add a style
     try {
-      for (const src of scripts) await load("script", { src });
-      await load("link", { rel: "stylesheet", href: style });
+      for (const asset of graphiql) await load(asset);
+      if (touched) return;
       const { React, ReactDOM, GraphiQL } = window;
       const fetcher = GraphiQL.createFetcher({ url: endpoint, wsClient: { subscribe } });
       const defaultTabs = examples.map(original);
@@ -325,10 +333,10 @@
       ReactDOM.flushSync(() => root.render(React.createElement(GraphiQL, { fetcher, defaultTabs })));
       if (!host.firstChild) throw new Error("GraphiQL shows nothing");
     } catch (error) {
-      console.warn("GraphiQL did not start, this page's own editor stays:", error);
+      console.info("This page's own editor stays:", error.message);
       host.hidden = true;
       byId("editor").hidden = false;
     }
   }
-  if (scripts.length) startGraphiql();
+  if (graphiql.length) startGraphiql();
 })();

@@ -25,13 +25,6 @@ from loaders.upstream.simulator.demo import DATA
 from schema.playground import EXAMPLES, Example, Playground
 
 SDL = Path(__file__).parent.parent / "schema.graphql"
-GRAPHIQL = {
-    "graphiql.min.js": (b"graphiql", "text/javascript; charset=utf-8"),
-    "graphiql.min.css": (b".graphiql-container {}", "text/css; charset=utf-8"),
-    "react.production.min.js": (b"react", "text/javascript; charset=utf-8"),
-    "react-dom.production.min.js": (b"react-dom", "text/javascript; charset=utf-8"),
-}
-
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 
 
@@ -39,18 +32,6 @@ each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: 
 def graph() -> GraphQLSchema:
     """The printed graph; the federation directives on it are used without being defined."""
     return build_schema(SDL.read_text(encoding="utf-8"), assume_valid=True, assume_valid_sdl=True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An operator's GraphiQL, beside files that are nobody's business."""
-    folder = tmp_path / "graphiql"
-    folder.mkdir()
-    for name, (content, _) in GRAPHIQL.items():
-        (folder / name).write_bytes(content)
-    (folder / "notes.txt").write_text("private")
-    (tmp_path / "secret.js").write_text("private")
-    return folder
 
 
 class Page(HTMLParser):
@@ -85,8 +66,8 @@ class Page(HTMLParser):
         return [id for _, attributes in self.elements if (id := attributes.get("id"))]
 
 
-def page(playground: Playground | None = None, endpoint: str = "/graphql", *, demo: bool = False) -> Page:
-    return Page((playground or Playground()).html(endpoint, demo=demo, nonce="n0nce"))
+def page(endpoint: str = "/graphql", *, demo: bool = False) -> Page:
+    return Page(Playground().html(endpoint, demo=demo, nonce="n0nce"))
 
 
 def operation_of(example: Example) -> OperationDefinitionNode:
@@ -167,11 +148,10 @@ def test_the_page_offers_every_example_with_its_variables() -> None:
         ("javascript:alert(1)", "/javascript:alert%281%29"),
     ],
 )
-def test_no_endpoint_breaks_out_of_the_page_or_leads_to_another_host(endpoint: str, path: str, folder: Path) -> None:
-    shown = page(Playground(folder), endpoint)
+def test_no_endpoint_breaks_out_of_the_page_or_leads_to_another_host(endpoint: str, path: str) -> None:
+    shown = page(endpoint=endpoint)
     assert shown.config["endpoint"] == path
-    assert shown.config["style"] == f"{path.rstrip('/')}/assets/graphiql.min.css"
-    assert shown.tags == page(Playground(folder)).tags
+    assert shown.tags == page().tags
 
 
 def test_the_nonce_cannot_break_out_of_the_page() -> None:
@@ -204,10 +184,21 @@ def test_the_page_keeps_its_own_policy(demo: bool) -> None:
     ]
 
 
-def test_the_page_names_no_other_host(folder: Path) -> None:
-    for playground in (Playground(), Playground(folder)):
-        html = playground.html("/graphql", demo=True, nonce="n0nce")
-        assert not re.findall(r"""\b(?:https?|wss?):|["'(]//|@import|url\(""", html)
+def test_the_page_names_no_other_host_than_that_of_graphiql() -> None:
+    html = Playground().html("/graphql", demo=True, nonce="n0nce")
+    for asset in page().config["graphiql"]:
+        html = html.replace(asset["url"], "")
+    assert not re.findall(r"""\b(?:https?|wss?):|["'(]//|@import|url\(""", html)
+
+
+def test_graphiql_is_loaded_only_as_the_very_files_that_strawberry_knows() -> None:
+    assets = page().config["graphiql"]
+    assert [asset["tag"] for asset in assets] == ["script", "script", "link", "script"]
+    names = ["react.", "react-dom.", "graphiql.", "graphiql."]
+    assert all(name in asset["url"] for name, asset in zip(names, assets, strict=True))
+    for asset in assets:
+        assert asset["url"].startswith("https://")
+        assert re.fullmatch(r"sha384-[A-Za-z0-9+/]{64}", asset["integrity"])
 
 
 def test_the_policy_lets_in_the_nonce_and_nothing_inline() -> None:
@@ -245,66 +236,8 @@ def test_nothing_of_the_template_is_left_over() -> None:
     assert not re.findall(r"\{\{\w+\}\}", Playground().html("/graphql", demo=True, nonce="n0nce"))
 
 
-def test_without_a_folder_the_page_loads_nothing_and_there_are_no_assets() -> None:
-    assert page().config["scripts"] == []
-    assert [Playground().asset(name) for name in GRAPHIQL] == [None] * len(GRAPHIQL)
-
-
-def test_with_an_operators_folder_the_page_loads_graphiql_from_below_the_endpoint(folder: Path) -> None:
-    config = page(Playground(folder), "/api/graphql").config
-    assert config["scripts"] == [
-        "/api/graphql/assets/react.production.min.js",
-        "/api/graphql/assets/react-dom.production.min.js",
-        "/api/graphql/assets/graphiql.min.js",
-    ]
-    assert config["style"] == "/api/graphql/assets/graphiql.min.css"
-
-
-def test_the_built_in_editor_stands_until_graphiql_has_started(folder: Path) -> None:
-    elements = page(Playground(folder)).elements
-    (editor,) = (attributes for _, attributes in elements if attributes.get("id") == "editor")
-    (graphiql,) = (attributes for _, attributes in elements if attributes.get("id") == "graphiql")
+def test_the_built_in_editor_stands_until_graphiql_has_started() -> None:
+    (editor,) = (attributes for _, attributes in page().elements if attributes.get("id") == "editor")
+    (graphiql,) = (attributes for _, attributes in page().elements if attributes.get("id") == "graphiql")
     assert "hidden" not in editor
     assert "hidden" in graphiql
-    assert elements == page().elements
-
-
-def test_the_assets_are_the_operators_files(folder: Path) -> None:
-    playground = Playground(folder)
-    assert {name: playground.asset(name) for name in GRAPHIQL} == GRAPHIQL
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "../secret.js",
-        "..\\secret.js",
-        "%2e%2e/secret.js",
-        "/etc/passwd",
-        "./graphiql.min.js",
-        "../graphiql/graphiql.min.js",
-        "graphiql.min.js/",
-        "GRAPHIQL.MIN.JS",
-        "graphiql.min.js\0",
-        "notes.txt",
-    ],
-)
-def test_no_other_name_gives_a_file(name: str, folder: Path) -> None:
-    assert Playground(folder).asset(name) is None
-
-
-@pytest.mark.parametrize("name", GRAPHIQL)
-def test_a_folder_that_lacks_a_file_is_named_in_the_log_and_not_used(
-    name: str, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (folder / name).unlink()
-    playground = Playground(folder)
-    assert page(playground).config["scripts"] == []
-    assert [playground.asset(other) for other in GRAPHIQL] == [None] * len(GRAPHIQL)
-    (record,) = caplog.records
-    assert record.levelname == "WARNING"
-    assert str(folder) in record.getMessage()
-    assert name in record.getMessage()
