@@ -329,8 +329,11 @@
       const defaultTabs = examples.map(original);
       byId("editor").hidden = true;
       host.hidden = false;
+      // Without tabs of an earlier visit it fills in the first one's query, but not its variables.
+      const { variables } = localStorage.getItem("graphiql:tabState") ? {} : defaultTabs[0];
+      const shown = { fetcher, defaultTabs, variables, defaultEditorToolsVisibility: "variables" };
       const root = ReactDOM.createRoot(host);
-      ReactDOM.flushSync(() => root.render(React.createElement(GraphiQL, { fetcher, defaultTabs })));
+      ReactDOM.flushSync(() => root.render(React.createElement(GraphiQL, shown)));
       if (!host.firstChild) throw new Error("GraphiQL shows nothing");
     } catch (error) {
       console.info("This page's own editor stays:", error.message);
