@@ -133,8 +133,8 @@ def _with_decimals(
     decimals = observation.decimals
     if decimals is None:
         decimals = _decimals(observation, group, books)
-        if decimals is None:
-            return observation
+        if decimals is None:  # nothing is nothing at any scale
+            return replace(observation, amount=amounts.ZERO, raw=0) if _is_zero(observation) else observation
     amount, raw = observation.amount, observation.raw
     if amount is None and raw is not None:
         amount = amounts.whole(raw, decimals)

@@ -195,7 +195,9 @@ async def test_a_balance_sent_as_a_json_number_is_read_from_its_digits(graph: Gr
     assert (await list_holdings(graph)).amounts == {AAPL_ETHEREUM_ID: "0.100000000000000005"}
 
 
-@pytest.mark.parametrize("balance", ["1e-7", "-1", "NaN", "Infinity", "", "0x10", "1,5", "1_000", " 1", None, True, []])
+@pytest.mark.parametrize(
+    "balance", ["1e-7", "-1", "NaN", "Infinity", "", "0x10", "1,5", "1_000", " 1", None, True, []]
+)
 async def test_a_balance_that_is_no_plain_number_is_left_out_and_said_to_be_missing(
     graph: Graph, balance: object
 ) -> None:
