@@ -111,7 +111,7 @@ async def open_graph(
             await stack.enter_async_context(simulator)
         base = demo_settings(simulators.all, UpstreamSettings(timeout_seconds=5.0))
         keys = {"ONDO_GM": "ondo_api_key", "ONEBALANCE": "onebalance_api_key", "SOLANA_SPL": "thegraph_api_token"}
-        unset = {keys[name]: None for name in without}
+        unset: dict[str, Any] = {keys[name]: None for name in without}
         upstreams = Upstreams(replace(base, **unset, **settings))
         await stack.enter_async_context(upstreams)
         yield Graph(simulators, upstreams, schema)

@@ -515,6 +515,14 @@ async def test_one_unreadable_address_of_an_asset_costs_its_other_chains_nothing
     assert (held["token"]["decimals"], held["valueUsd"]) == (18, "171.383708297189751178")
 
 
+async def test_an_asset_that_cannot_be_read_from_the_register_is_still_found_by_its_id(graph: Graph) -> None:
+    ondo(graph).add_balance(chain="ethereum-1", symbol="AAPLon", account=EVM, balance="1")
+    unreadable = {**metadata_row("AAPLon", ("ethereum-1", AAPL, 18)), "ticker": None}
+    answer(graph, METADATA, [unreadable, metadata_row("TSLAon", ("ethereum-1", TSLA, 18))])
+    assert (await list_holdings(graph)).amounts == {AAPL_ETHEREUM_ID: "1"}
+    assert (await list_holdings(graph, assetIds=[AAPL_ETHEREUM_ID])).amounts == {AAPL_ETHEREUM_ID: "1"}
+
+
 async def test_a_token_outside_the_register_is_not_priced_by_the_symbol_it_carries(graph: Graph) -> None:
     dataset = ondo(graph)
     dataset.add_balance(chain="ethereum-1", symbol="AAPLon", account=EVM, balance="1")
