@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -285,26 +285,24 @@ def assert_incomplete(seen: Seen, *missing: str) -> None:
     assert sorted(total["missingSources"]) == sorted(missing)
 
 
-async def check_failure(
+async def meet(
     graph: Graph,
     source: str,
     code: str,
-    faults: Sequence[Fault],
-    *,
+    *faults: Fault,
     retry_after: Collection[int | None] = (None,),
     known: Mapping[str, Mapping[str, Held]] = WITHOUT,
 ) -> None:
-    """With nothing known yet the source fails with this code; once it is well, the next operation is whole."""
+    """With nothing known yet the source meets these faults, fails with this code, and is well again."""
     simulator = graph.simulators.by_source()[source]
     graph.sources = Sources(graph.upstreams)
     for fault in faults:
         simulator.inject(fault)
     assert_failed(await look(graph), source, code, retry_after=retry_after, known=known)
     simulator.heal()
-    assert_whole(await look(graph))
 
 
-async def check_balances_failure(graph: Graph, source: str, code: str, fault: Fault) -> None:
+async def meet_in_balances(graph: Graph, source: str, code: str, fault: Fault) -> None:
     """The same, where only the requests for balances meet the fault."""
     faults = [replace(fault, path=path) for path in BALANCES[source]]
-    await check_failure(graph, source, code, faults, known=WITHOUT_BALANCES)
+    await meet(graph, source, code, *faults, known=WITHOUT_BALANCES)

@@ -26,9 +26,9 @@ from tests.failures.household import (
     SOURCES,
     assert_failed,
     assert_whole,
-    check_balances_failure,
-    check_failure,
     look,
+    meet,
+    meet_in_balances,
 )
 from tests.graph import ONEBALANCE_BALANCES, Graph
 
@@ -85,7 +85,8 @@ async def test_a_403_without_a_code_is_about_the_key_of_ondo_alone(graph: Graph,
     for body in (b'{"message":"Forbidden"}', *[body for body, _ in ERROR_BODIES.values()]):
         about_the_key = source == ONDO_GM and b'"code"' not in body
         code = "UNAUTHORIZED" if about_the_key else "FORBIDDEN"
-        await check_failure(graph, source, code, [Fault(status=403, body=body, headers=JSON)])
+        await meet(graph, source, code, Fault(status=403, body=body, headers=JSON))
+    assert_whole(await look(graph))
 
 
 @every_source
@@ -157,14 +158,20 @@ async def test_when_to_come_back_is_passed_on(graph: Graph, source: str) -> None
         ({}, [None]),
     ]
     for headers, expected in cases:
-        await check_failure(graph, source, "RATE_LIMITED", [Fault(status=429, headers=headers)], retry_after=expected)
+        await meet(graph, source, "RATE_LIMITED", Fault(status=429, headers=headers), retry_after=expected)
+    assert_whole(await look(graph))
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "x-ratelimit-reset"])
-@pytest.mark.parametrize("text", ["after lunch", "", "-7", "²", "9" * 20, "9" * 400, "nan"])
+@pytest.mark.parametrize(
+    "text",
+    ["after lunch", "", "-7", "²", "9" * 20, "9" * 400, "nan"],
+    ids=["words", "nothing", "negative", "superscript", "long", "endless", "nan"],
+)
 async def test_nonsense_about_when_to_come_back_is_harmless(graph: Graph, name: str, text: str) -> None:
-    faults = [Fault(status=429, headers={name: text})]
-    await check_failure(graph, ONEBALANCE, "RATE_LIMITED", faults, retry_after=[None, 0, 86_400])
+    fault = Fault(status=429, headers={name: text})
+    await meet(graph, ONEBALANCE, "RATE_LIMITED", fault, retry_after=[None, 0, 86_400])
+    assert_whole(await look(graph))
 
 
 async def test_an_error_of_onebalance_inside_a_200_counts_by_its_own_status(graph: Graph) -> None:
@@ -172,7 +179,8 @@ async def test_an_error_of_onebalance_inside_a_200_counts_by_its_own_status(grap
         for status in (400, 401, 404, 429, 503):
             body = json.dumps({"error": SECRET, "message": WORDS, "statusCode": status}).encode()
             fault = Fault(status=200, body=body, headers=JSON, path=path)
-            await check_failure(graph, ONEBALANCE, STATUSES[status], [fault])
+            await meet(graph, ONEBALANCE, STATUSES[status], fault)
+    assert_whole(await look(graph))
 
 
 NONSENSE = {
@@ -198,33 +206,38 @@ NONSENSE = {
 async def test_a_200_that_is_no_answer_is_a_bad_response(graph: Graph, nonsense: str) -> None:
     for source in SOURCES:
         fault = Fault(status=200, body=NONSENSE[nonsense], headers=JSON)
-        await check_failure(graph, source, "BAD_RESPONSE", [fault])
+        await meet(graph, source, "BAD_RESPONSE", fault)
+    assert_whole(await look(graph))
 
 
 async def test_a_list_in_place_of_an_object_is_a_bad_response(graph: Graph) -> None:
     for source in SOURCES:
-        await check_balances_failure(graph, source, "BAD_RESPONSE", Fault(status=200, body=b"[]"))
+        await meet_in_balances(graph, source, "BAD_RESPONSE", Fault(status=200, body=b"[]"))
+    assert_whole(await look(graph))
 
 
 @every_source
 async def test_another_status_of_success_is_no_answer(graph: Graph, source: str) -> None:
     for status in (201, 202, 204, 206):
         body = b"" if status == 204 else EMPTY_WALLET[source]
-        await check_balances_failure(graph, source, "BAD_RESPONSE", Fault(status=status, body=body, headers=JSON))
+        await meet_in_balances(graph, source, "BAD_RESPONSE", Fault(status=status, body=body, headers=JSON))
+    assert_whole(await look(graph))
 
 
 @every_source
 async def test_a_truncated_answer_is_not_taken_for_a_short_one(graph: Graph, source: str) -> None:
     body = EMPTY_WALLET[source].ljust(3 * len(EMPTY_WALLET[source]))  # its half is in good order
-    await check_balances_failure(graph, source, "BAD_RESPONSE", Fault("truncate", status=200, body=body))
-    await check_failure(graph, source, "BAD_RESPONSE", [Fault("truncate", status=200, body=b"[" + b" " * 99 + b"]")])
+    await meet_in_balances(graph, source, "BAD_RESPONSE", Fault("truncate", status=200, body=body))
+    await meet(graph, source, "BAD_RESPONSE", [Fault("truncate", status=200, body=b"[" + b" " * 99 + b"]")])
+    assert_whole(await look(graph))
 
 
 @every_source
 async def test_an_answer_that_is_not_packed_as_it_says_is_a_bad_response(graph: Graph, source: str) -> None:
     for encoding in ("gzip", "deflate", "zstd"):
         fault = Fault(status=200, body=b"neither", headers={**JSON, "Content-Encoding": encoding})
-        await check_failure(graph, source, "BAD_RESPONSE", [fault])
+        await meet(graph, source, "BAD_RESPONSE", fault)
+    assert_whole(await look(graph))
 
 
 @every_source
@@ -237,11 +250,13 @@ async def test_an_answer_larger_than_the_cap_is_not_read(
     headers = {**JSON, "Content-Encoding": "gzip"} if packed else JSON
     small, large = [EMPTY_WALLET[source].ljust(size) for size in (cap, cap + 1)]
     fault = Fault(status=200, body=gzip.compress(large) if packed else large, headers=headers)
-    await check_balances_failure(graph, source, "BAD_RESPONSE", fault)
+    await meet_in_balances(graph, source, "BAD_RESPONSE", fault)
     for path in BALANCES[source]:
         body = gzip.compress(small) if packed else small
         graph.simulators.by_source()[source].inject(replace(fault, body=body, path=path))
     assert (await look(graph)).status(source) == "OK"
+    graph.simulators.by_source()[source].heal()
+    assert_whole(await look(graph))
 
 
 @every_source
@@ -250,5 +265,6 @@ async def test_a_redirect_is_not_followed_and_no_key_goes_elsewhere(graph: Graph
         for status in (301, 302, 303, 307, 308):
             host = elsewhere.url if status != 307 else elsewhere.url.removeprefix("http:")
             fault = Fault(status=status, headers={"Location": f"{host}{ETHEREUM_BALANCES}"})
-            await check_failure(graph, source, "BAD_RESPONSE", [fault])
+            await meet(graph, source, "BAD_RESPONSE", fault)
         assert elsewhere.requests == []
+    assert_whole(await look(graph))

@@ -775,7 +775,7 @@ async def test_a_long_filter_is_cut_to_the_lists_of_the_plan_and_nothing_is_lost
         numbers = range(1_005, 1_035)
         wanted = [address(number if name == "mint" else 10**6 + number) for number in numbers]
         spelled = [f"{CHAIN}/token:{mint}" for mint in wanted] if name == "mint" else wanted
-        listing = await list_holdings(graph, **{condition: spelled})
+        listing = await list_holdings(graph, OWNER, **{condition: spelled})
         assert {int(node["rawAmount"]) for node in listing.nodes.values()} == set(numbers)
         lists = [(request.param(name) or "").split(",") for request in graph.simulators.thegraph.asked(SPL_BALANCES)]
         assert sorted(map(len, lists), reverse=True) == lengths
