@@ -97,7 +97,7 @@ class Graph:
     async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of one operation that has no errors."""
         response = await self.respond(query, **variables)
-        assert response["errors"] == []
+        assert response["errors"] == [], response["errors"]
         return response["data"]  # type: ignore[no-any-return]
 
 
