@@ -7,6 +7,7 @@ is mounted by a host that opens the upstreams itself.
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import signal
 import socket
@@ -127,13 +128,14 @@ class GraphQLApp(GraphQL[RequestContext, None]):
         return RequestContext(self._sources, trace=trace, extensions=self._extensions)
 
     def encode_json(self, data: object) -> str:
-        return orjson.dumps(data).decode()
+        return _json(data).decode()
 
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
     ) -> Response:
-        body = orjson.dumps(response_data)
-        return Response(body, sub_response.status_code or 200, dict(sub_response.headers), "application/json")
+        return Response(
+            _json(response_data), sub_response.status_code or 200, dict(sub_response.headers), "application/json"
+        )
 
     async def render_graphql_ide(self, request: Request) -> Response:
         """The playground."""
@@ -146,6 +148,13 @@ class GraphQLApp(GraphQL[RequestContext, None]):
             "X-Content-Type-Options": "nosniff",
         }
         return HTMLResponse(page, headers=headers)
+
+
+def _json(data: object) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except TypeError:  # a lone surrogate, quoted from a client's own input
+        return json.dumps(data).encode()
 
 
 class _Door:

@@ -33,7 +33,7 @@ _ASSET = re.compile(r"([-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32})/([-a-z0-9]{3,8}):([-.
 _EVM_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _EVM_ACCOUNT = re.compile(r"eip155:[0-9]{1,32}:(.*)", re.DOTALL)
 _SOLANA_ACCOUNT = re.compile(rf"solana:(?:{SOLANA.partition(':')[2]}:)?([^:]*)", re.DOTALL)
-_DIGITS = re.compile(r"[0-9]{1,32}")
+_COIN_TYPE = re.compile(r"0|[1-9][0-9]{0,31}")
 
 # Contracts that are the chain's native coin under another name.
 _NATIVE_ALIASES = {
@@ -52,7 +52,7 @@ def _shown(text: str) -> str:
 @lru_cache(maxsize=16_384)
 def is_solana_address(text: str) -> bool:
     """Whether the text is base58 of exactly 32 bytes."""
-    if not 32 <= len(text) <= 44:
+    if not 32 <= len(text) <= 44 or text != text.strip():
         return False
     try:
         return len(base58.b58decode(text.encode("ascii"))) == 32
@@ -177,8 +177,8 @@ class AssetId(str):
                 f"{_shown(text)} is not an asset: expected CAIP-19 such as eip155:1/erc20:0x… or eip155:1/slip44:60"
             )
         chain_id, kind, reference = ChainId.parse(parts[1]), parts[2], parts[3]
-        if kind == "slip44" and not _DIGITS.fullmatch(reference):
-            raise InvalidIdError(f"{_shown(text)} is not an asset: slip44 wants a number")
+        if kind == "slip44" and not _COIN_TYPE.fullmatch(reference):
+            raise InvalidIdError(f"{_shown(text)} is not an asset: slip44 wants a number without leading zeros")
         if chain_id.namespace is Namespace.EIP155 and kind == "erc20":
             if not _EVM_ADDRESS.fullmatch(reference):
                 raise InvalidIdError(f"{_shown(text)} is not an asset: erc20 wants 0x and 40 hex digits")

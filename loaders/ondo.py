@@ -59,7 +59,7 @@ class _Asset:
     """An asset of the register, with what it is called on one chain."""
 
     symbol: str
-    ticker: str
+    ticker: str | None
     decimals: int
     asset_class: str | None
     instrument_type: str | None
@@ -67,32 +67,50 @@ class _Asset:
 
 @dataclass(frozen=True, slots=True)
 class _Metadata:
+    """The register, members by group; not ``complete`` if a part of it could not be read, so that what it lacks may yet exist."""
+
     by_asset_id: Mapping[AssetId, _Asset]
     members: Mapping[str, tuple[AssetId, ...]]
+    complete: bool
 
 
 def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     by_asset_id: dict[AssetId, _Asset] = {}
     members: dict[str, list[AssetId]] = {}
+    complete = not records.dropped
     for record in records.rows:
-        for place in record.addresses:
+        complete &= not record.addresses.dropped
+        tags = record.tags
+        for place in record.addresses.rows:
             chain_id = _CHAIN_IDS.get(place.networkChainId)
             if chain_id is None:
                 continue
             try:
                 asset_id = AssetId.of_token(chain_id, place.address)
             except InvalidIdError:
+                complete = False
                 continue
-            tags = record.tags
             by_asset_id[asset_id] = _Asset(
-                record.symbol, record.ticker, place.decimals, tags.assetClass, tags.instrumentType
+                record.symbol,
+                clean_symbol(record.ticker),
+                place.decimals,
+                None if tags is None else clean_name(tags.assetClass),
+                None if tags is None else clean_name(tags.instrumentType),
             )
-            members.setdefault(record.symbol, []).append(asset_id)
-    return _Metadata(by_asset_id, {symbol: tuple(assets) for symbol, assets in members.items()})
+            members.setdefault(_group_id(record.symbol), []).append(asset_id)
+    return _Metadata(by_asset_id, {group_id: tuple(assets) for group_id, assets in members.items()}, complete)
 
 
-def _index_prices(records: Rows[PriceRecord]) -> Mapping[str, PriceRecord]:
-    return {record.primaryMarket.symbol: record for record in records.rows}
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """Prices by symbol; not ``complete`` if there are some that could not be read."""
+
+    by_symbol: Mapping[str, PriceRecord]
+    complete: bool
+
+
+def _index_prices(records: Rows[PriceRecord]) -> _Prices:
+    return _Prices({record.primaryMarket.symbol: record for record in records.rows}, not records.dropped)
 
 
 def _index_changes(records: Rows[EnhancedPriceRecord]) -> Mapping[str, EnhancedPriceRecord]:
@@ -206,23 +224,24 @@ def _kind(asset_id: AssetId) -> TokenKind:
 
 
 def _group_id(symbol: str) -> str:
-    return f"ondo:{symbol}"
+    return f"ondo:{clean_symbol(symbol) or ''}"
 
 
 class _OndoBook(Book):
     def __init__(
         self,
         metadata: _Metadata | LoadError,
-        prices: Mapping[str, PriceRecord] | LoadError | None,
+        prices: _Prices | LoadError | None,
         changes: Mapping[str, EnhancedPriceRecord] | LoadError | None,
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
         registers = (metadata, prices, changes, markets)
         self.failures = [register for register in registers if isinstance(register, LoadError)]
         self._unknown = isinstance(metadata, LoadError)
-        self._metadata = _Metadata({}, {}) if isinstance(metadata, LoadError) else metadata
-        self._prices_failed = isinstance(prices, LoadError)
-        self._prices = prices if isinstance(prices, Mapping) else {}
+        self._metadata = _Metadata({}, {}, complete=False) if isinstance(metadata, LoadError) else metadata
+        self.knows_all = self._metadata.complete
+        self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
+        self._prices = prices.by_symbol if isinstance(prices, _Prices) else {}
         self._changes = changes if isinstance(changes, Mapping) else {}
         self._markets = markets if isinstance(markets, Mapping) else {}
 
@@ -265,7 +284,7 @@ class _OndoBook(Book):
     def stock(self, asset_id: AssetId) -> Stock | None:
         """Ticker and classes by the register, name and multiplier by the market list."""
         asset = self._metadata.by_asset_id.get(asset_id)
-        if asset is None:
+        if asset is None or asset.ticker is None:
             return None
         market, price = self._markets.get(asset.symbol), self._prices.get(asset.symbol)
         underlying = None if market is None else market.underlyingMarket
@@ -283,11 +302,10 @@ class _OndoBook(Book):
 
     def group(self, group_id: str) -> Group | None:
         """The deployments of one Ondo symbol, ``ondo:<symbol>``."""
-        symbol = group_id.removeprefix("ondo:")
-        members = self._metadata.members.get(symbol) if symbol != group_id else None
+        members = self._metadata.members.get(group_id)
         if members is None:
             return None
-        return Group(group_id, HoldingSource.ONDO_GM, clean_symbol(symbol), None, members)
+        return Group(group_id, HoldingSource.ONDO_GM, group_id.removeprefix("ondo:"), None, members)
 
 
 class OndoSource(Source):
@@ -444,7 +462,7 @@ def _names_a_token(scope: Scope, chain_id: ChainId) -> bool:
 
 
 def _may_hold(register: _Metadata | None, chain_id: ChainId, scope: Scope) -> bool:
-    if register is None or scope.asset_ids is None:
+    if register is None or not register.complete or scope.asset_ids is None:
         return True
     return any(asset_id in register.by_asset_id for asset_id in _tokens_on(chain_id, scope))
 

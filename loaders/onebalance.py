@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ _REGISTER_SECONDS = 600
 # The bucket of assets that stand alone: no group, although it looks like one.
 _NO_GROUP = "ob:single"
 
+# Ids go into a comma-separated list, and are shown.
+_AGGREGATED_ID = re.compile(r"[!-+\--~]{1,128}")
+
 
 @dataclass(frozen=True, slots=True)
 class _Member:
@@ -52,13 +56,17 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Assets:
-    """The register of aggregates: its members by asset, its groups by id, and the ids to ask for."""
+    """The register of aggregates: its members by asset, its groups by id, and the ids to ask for.
+
+    ``unreadable`` if there are aggregates that cannot be asked for.
+    """
 
     members: Mapping[AssetId, _Member]
     groups: Mapping[str, Group]
     decimals: Mapping[str, int]
     ids_by_namespace: Mapping[Namespace, tuple[str, ...]]
     chains: frozenset[ChainId]
+    unreadable: bool
 
     def ids(self, namespace: Namespace, scope: Scope) -> set[str]:
         """The aggregates that a scope needs: all of the namespace, or those of the named assets."""
@@ -86,10 +94,14 @@ def _index_assets(records: Rows[AssetRecord]) -> _Assets:
     groups: dict[str, Group] = {}
     decimals: dict[str, int] = {}
     ids: dict[Namespace, dict[str, None]] = {}
+    unreadable = records.dropped > 0
     for record in records.rows:
+        if not _AGGREGATED_ID.fullmatch(record.aggregatedAssetId):
+            unreadable = True
+            continue
         group_id = None if record.aggregatedAssetId == _NO_GROUP else record.aggregatedAssetId
         of_group: list[AssetId] = []
-        for entity in record.aggregatedEntities:
+        for entity in record.aggregatedEntities.rows:
             try:
                 asset_id = AssetId.parse(entity.assetType)
             except InvalidIdError:
@@ -118,6 +130,7 @@ def _index_assets(records: Rows[AssetRecord]) -> _Assets:
         decimals,
         {namespace: tuple(some) for namespace, some in ids.items()},
         frozenset(asset_id.chain_id for asset_id in members),
+        unreadable,
     )
 
 
@@ -249,11 +262,10 @@ class OneBalanceSource(Source):
             }
         calls = [call for pair in _pairs(questions) if (call := _call(pair, assets)) is not None]
         fetched = await asyncio.gather(*[self._fetch(call, assets, reading) for call in calls])
-        answers: dict[AccountAddress, Answer] = {q.address: self.unasked(q.address) for q in questions}
-        for call, outcome in zip(calls, fetched, strict=True):
-            for address in call.addresses:
-                answers[address] = self._answer(address, call, outcome)
-        return answers
+        outcomes = {
+            address: outcome for call, outcome in zip(calls, fetched, strict=True) for address in call.addresses
+        }
+        return {q.address: self._answer(q, assets, outcomes.get(q.address)) for q in questions}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """The register of aggregates."""
@@ -275,22 +287,29 @@ class OneBalanceSource(Source):
         except LoadError as error:
             return error
 
-    def _answer(self, address: AccountAddress, call: _Call, outcome: Fetched[_CallAnswer] | LoadError) -> Answer:
+    def _answer(
+        self, question: Question, assets: _Assets, outcome: Fetched[_CallAnswer] | LoadError | None
+    ) -> Answer:
+        address = question.address
         if isinstance(outcome, LoadError):
             report = failed_report(self.name, None, address, outcome)
             return _OneBalanceAnswer([report], (), address, {}, _NEVER)
+        unknown = assets.unreadable and any(scope.asset_ids is None for scope in question.scopes)
+        if outcome is None and not unknown:
+            return self.unasked(address)
+        said = _CallAnswer() if outcome is None else outcome.value
         report = Report(
             self.name,
             None,
             (address,),
             SourceStatus.OK,
-            fetched_at=outcome.fetched_at,
-            calls=outcome.calls,
+            fetched_at=None if outcome is None else outcome.fetched_at,
+            calls=frozenset() if outcome is None else outcome.calls,
         )
-        if outcome.value.unreadable:
+        if said.unreadable or unknown:
             report = partial_report(report, UpstreamResponseError())
-        rows = outcome.value.rows.get(address, {})
-        return _OneBalanceAnswer([report], outcome.value.aggregates, address, rows, outcome.fetched_at)
+        rows = said.rows.get(address, {})
+        return _OneBalanceAnswer([report], said.aggregates, address, rows, report.fetched_at or _NEVER)
 
 
 # When nothing was fetched there are no rows that could show this.
@@ -353,16 +372,10 @@ def _split(call: _Call, balance: AggregatedBalance, assets: _Assets) -> _CallAns
         address = by_namespace.get(asset_id.chain_id.namespace) if asset_id.chain_id.namespace else None
         if address is not None:
             member = assets.members.get(asset_id)
-            answer.rows[address].setdefault(
-                asset_id,
-                _Balance(
-                    row.balance,
-                    None if member is None else member.facts.decimals,
-                    row.fiatValue,
-                    row.assetType,
-                    asset_id in named,
-                ),
-            )
+            decimals = None if member is None else member.facts.decimals
+            own = _Balance(row.balance, decimals, row.fiatValue, row.assetType, asset_id in named)
+            first = answer.rows[address].setdefault(asset_id, own)
+            answer.unreadable |= first.raw != own.raw  # two unlike ones cannot both be true
     accounts = frozenset(call.addresses)
     answer.aggregates = [
         Aggregate(

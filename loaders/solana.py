@@ -10,8 +10,17 @@ from functools import reduce
 from operator import or_
 from typing import ClassVar, TypeVar
 
-from loaders.caip import NATIVE_SOL, SOLANA_MAINNET, AccountAddress, AccountId, AssetId, ChainId, Namespace
-from loaders.errors import BudgetExhaustedError, InvalidIdError, LoadError, UpstreamResponseError
+from loaders.caip import (
+    NATIVE_SOL,
+    SOLANA_MAINNET,
+    AccountAddress,
+    AccountId,
+    AssetId,
+    ChainId,
+    Namespace,
+    is_solana_address,
+)
+from loaders.errors import BudgetExhaustedError, LoadError, UpstreamResponseError
 from loaders.records import (
     AsOf,
     HoldingSource,
@@ -335,7 +344,7 @@ class SolanaSource(Source):
         deadline: float,
     ) -> _Pages:
         pages = _Pages()
-        newest: dict[tuple[str, str, str], SplBalanceRecord] = {}
+        newest: dict[tuple[str, str, str, str], SplBalanceRecord] = {}
         for page in range(1, _MAX_PAGES + 1):
             try:
                 fetched = await self._client.fetch_spl_balances(
@@ -355,8 +364,9 @@ class SolanaSource(Source):
             pages.fetched_at = pages.fetched_at or fetched.fetched_at
             pages.unreadable |= fetched.value.dropped > 0
             for row in fetched.value.rows:
-                # A row moves to the front when it changes, so a page may repeat what another one had.
-                key = (row.account, row.mint, row.program_id)
+                # A row moves to the front when it changes, so a page may repeat what another one had; and some
+                # releases show an account under its earlier owner too.
+                key = (row.owner, row.account, row.mint, row.program_id)
                 seen = newest.get(key)
                 if seen is None or row.last_update_block_num > seen.last_update_block_num:
                     newest[key] = row
@@ -365,9 +375,9 @@ class SolanaSource(Source):
         else:
             pages.error, pages.truncated = BudgetExhaustedError(), True
         for row in newest.values():
-            try:
+            if all(map(is_solana_address, (row.account, row.mint, row.program_id))):
                 pages.rows.append(_TokenAccount(AssetId.of_token(SOLANA_MAINNET, row.mint), row))
-            except InvalidIdError:
+            else:
                 pages.unreadable = True
         return pages
 
@@ -391,8 +401,10 @@ class SolanaSource(Source):
                 owners[address].fetched_at.append(fetched.fetched_at)
                 owners[address].unreadable |= fetched.value.dropped > 0
             for row in fetched.value.rows:
-                if row.address in some and (owner := owners[AccountAddress(row.address)]).native is None:
-                    owner.native = row
+                if row.address in some:
+                    owner = owners[AccountAddress(row.address)]
+                    if owner.native is None or row.last_update_block_num > owner.native.last_update_block_num:
+                        owner.native = row
 
         await asyncio.gather(*[read(some) for some in _chunks(addresses, min(self._plan.batch, self._plan.page))])
 

@@ -130,6 +130,8 @@ class Book:
     """
 
     failures: Sequence[LoadError] = ()
+    knows_all: bool = False
+    """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
 
     def facts(self, asset_id: AssetId) -> TokenFacts | None:
         """What the source says of a token; None when it does not know it."""

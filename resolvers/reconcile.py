@@ -257,5 +257,11 @@ def facts_of(
 ) -> TokenFacts | None:
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
     found = [facts for book in books.values() if (facts := book.facts(asset_id)) is not None]
-    found += [facts for facts in observed if facts is not None]
+    found += [_warranted(facts, books) for facts in observed if facts is not None]
     return merged_facts(sorted(found, key=lambda facts: FACTS_RANK.index(facts.source)))
+
+
+def _warranted(observed: TokenFacts, books: Mapping[HoldingSource, Book]) -> TokenFacts:
+    """What a row says of its token, its claims to trust and group only as far as the register leaves them open."""
+    book = books.get(observed.source)
+    return replace(observed, trust=None, group_id=None) if book is not None and book.knows_all else observed

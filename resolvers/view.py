@@ -156,7 +156,10 @@ def _merge(reports: Sequence[Report], books: Mapping[HoldingSource, Book], said:
                 key = (one.source, one.address, part)
                 counts[key] = counts.get(key, 0) + 1
     merged: dict[object, Report] = {}
+    applicable = {report.source for report in reports if report.status is not SourceStatus.NOT_APPLICABLE}
     for report in reports:
+        if report.status is SourceStatus.NOT_APPLICABLE and report.source in applicable:
+            continue  # it speaks for another of the accounts
         count = sum(counts.get((report.source, address, report.chain_id), 0) for address in report.accounts)
         report = report.counting(count)
         key_of: Callable[[Report], object] = lambda r: (r.source, r.chain_id, r.status, r.code)  # noqa: E731

@@ -343,7 +343,7 @@ async def test_the_token_account_and_native_balance_of_the_graph() -> None:
     simulators.onebalance.dataset.add_asset(OneBalanceAsset("ob:wsol", "WSOL", "Wrapped SOL", 9, [entity]))
     async with open_graph(simulators) as graph:
         answer(graph.simulators, "SOLANA_SPL", "/v1/svm/balances", documented("/v1/svm/balances"))
-        native = {"data": []}
+        native: dict[str, list[Any]] = {"data": []}
         answer(graph.simulators, "SOLANA_SPL", "/v1/svm/balances/native", native)
         (pump,) = (await graph.ask(query, a=PUMP_OWNER))["wallet"]["holdings"]["nodes"]
         answer(graph.simulators, "SOLANA_SPL", "/v1/svm/balances", native)

@@ -25,8 +25,8 @@ class UpstreamRecord(BaseModel):
 
 def _exact(value: Any) -> Decimal:
     if isinstance(value, str):
-        return parse_plain(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+        value = parse_plain(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     if not isinstance(value, Decimal) or not is_sane(value):
         raise ValueError("expected a base-10 number")

@@ -6,7 +6,9 @@ Source of the facts here: Ondo's GM Backend API 1.0.0 and its pages on endpoint 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
 
 from loaders.upstream.fields import (
     Amount,
@@ -65,8 +67,8 @@ class MetadataRecord(UpstreamRecord):
 
     symbol: str
     ticker: str
-    tags: _Tags = _Tags()
-    addresses: tuple[AddressRecord, ...] = ()
+    tags: _Tags | None = None
+    addresses: Annotated[Rows[AddressRecord], PlainValidator(RowReader(AddressRecord))] = Rows(())
 
 
 class _PrimaryPrice(UpstreamRecord):

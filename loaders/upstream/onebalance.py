@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
 
 from loaders.upstream.fields import (
     Decimals,
@@ -59,7 +61,7 @@ class AssetRecord(UpstreamRecord):
     name: OptionalText = None
     decimals: Decimals
     logoUrl: OptionalText = None  # noqa: N815
-    aggregatedEntities: tuple[EntityRecord, ...] = ()  # noqa: N815
+    aggregatedEntities: Annotated[Rows[EntityRecord], PlainValidator(RowReader(EntityRecord))] = Rows(())  # noqa: N815
 
 
 class _ChainName(UpstreamRecord):

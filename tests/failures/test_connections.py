@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,12 @@ DEADLINE = 0.5
 MARGIN = 0.4
 
 BASE_URLS = {ONDO_GM: "ondo_base_url", ONEBALANCE: "onebalance_base_url", SOLANA_SPL: "thegraph_base_url"}
+
+
+def at(source: str, url: str) -> dict[str, Any]:
+    """The setting by which a source is elsewhere."""
+    return {BASE_URLS[source]: url}
+
 
 every_source = pytest.mark.parametrize("source", SOURCES)
 
@@ -131,13 +138,13 @@ async def test_a_connection_that_is_refused_is_unreachable(source: str) -> None:
     with socket.socket() as nobody:  # bound, but not listening
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        async with open_household(**{BASE_URLS[source]: url}) as graph:
+        async with open_household(**at(source, url)) as graph:
             assert_failed(await look(graph), source, "UNREACHABLE")
 
 
 @every_source
 async def test_a_host_without_an_address_is_unreachable(source: str) -> None:
-    async with open_household(**{BASE_URLS[source]: "http://nonexistent.invalid/api"}) as graph:
+    async with open_household(**at(source, "http://nonexistent.invalid/api")) as graph:
         assert_failed(await look(graph), source, "UNREACHABLE")
 
 
@@ -165,7 +172,7 @@ async def test_what_is_not_http_is_a_bad_response(source: str) -> None:
         b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n{}",
     ]
     for answer in answers:
-        async with serve_bytes(answer) as url, open_household(**{BASE_URLS[source]: url}) as graph:
+        async with serve_bytes(answer) as url, open_household(**at(source, url)) as graph:
             assert_failed(await look(graph), source, "BAD_RESPONSE")
 
 

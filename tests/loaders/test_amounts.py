@@ -24,7 +24,7 @@ from loaders.amounts import (
     whole,
 )
 
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=60)
 settings.load_profile("unhurried")
 
 PLACES = 10**18

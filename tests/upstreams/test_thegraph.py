@@ -222,6 +222,17 @@ async def test_a_mint_that_is_no_address_is_left_out_and_said_to_be_missing(grap
     assert listing.status == ("PARTIAL", "BAD_RESPONSE")
 
 
+@pytest.mark.parametrize("name", ["account", "program_id"])
+@pytest.mark.parametrize("text", ["", "not base58: 0OIl", "\u202e\x00", "\ud800", "1" * 5_000])
+async def test_an_account_or_program_that_is_no_address_is_left_out_and_said_to_be_missing(
+    graph: Graph, name: str, text: str
+) -> None:
+    answer(graph, [spl_row(**{name: text}), spl_row(mint=OTHER_MINT)])
+    listing = await list_holdings(graph)
+    assert listing.raw_amounts == {OTHER_MINT_ID: "1500000"}
+    assert listing.status == ("PARTIAL", "BAD_RESPONSE")
+
+
 async def test_only_the_rows_of_an_answer_are_needed_and_new_members_are_ignored(graph: Graph) -> None:
     row = spl_row(last_update=..., network=..., spam_score=1, value_usd=5)
     answer(graph, [row])
