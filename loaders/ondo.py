@@ -67,7 +67,7 @@ class _Asset:
 
 @dataclass(frozen=True, slots=True)
 class _Metadata:
-    """The register, members by group; not ``complete`` if a part of it could not be read, so that what it lacks may yet exist."""
+    """The register, and its members by group; what it lacks may yet exist if it is not ``complete``."""
 
     by_asset_id: Mapping[AssetId, _Asset]
     members: Mapping[str, tuple[AssetId, ...]]
