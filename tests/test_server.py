@@ -303,7 +303,7 @@ def test_the_application_for_asgi_servers_is_made_when_it_is_asked_for(
 
 async def test_input_that_is_no_unicode_is_quoted_back_all_the_same(service: Starlette) -> None:
     async with serve(service) as url, aiohttp.ClientSession() as session:
-        body = rb'{"query": "query ($a: AccountAddress!) { wallet(address: $a) { id } }", "variables": {"a": "\ud800"}}'
+        body = rb'{"query": "query ($a: AccountAddress!) {wallet(address: $a) {id}}", "variables": {"a": "\ud800"}}'
         headers = {"content-type": "application/json"}
         async with session.post(f"{url}/graphql", data=body, headers=headers) as response:
             (error,) = json.loads(await response.text())["errors"]
