@@ -26,7 +26,7 @@ from resolvers.errors import BadInputError
 
 _log = logging.getLogger("walletgraph")
 
-_PLACE_IN_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value at ([^\s:]+):")
+_OF_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value(?: at ([^\s:]+))?: ")
 
 
 def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | None) -> None:
@@ -52,15 +52,15 @@ def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
     reason = _reason(error)
     found: Node | str
     if isinstance(node, VariableDefinitionNode):
-        place = _PLACE_IN_VARIABLE.match(error.message)
-        found, inside = node.variable.name.value, place[1] if place else ""
+        place = _OF_VARIABLE.match(error.message)
+        found, inside = node.variable.name.value, (place and place[1]) or ""
     elif isinstance(node, ValueNode) and (error.path is not None or reason is not None):
         found, inside = node, ""
     else:
         return None
     argument = _argument(document, found) + inside if document is not None else inside
     by_variable = f" (variable ${found})" if isinstance(found, str) else ""
-    message = f'Argument "{argument}"{by_variable}: {reason or error.message}'
+    message = f'Argument "{argument}"{by_variable}: {reason or _OF_VARIABLE.sub("", error.message)}'
     return message, {"code": BadInputError.code, "argument": argument}
 
 

