@@ -237,7 +237,6 @@ class _OndoBook(Book):
     ) -> None:
         registers = (metadata, prices, changes, markets)
         self.failures = [register for register in registers if isinstance(register, LoadError)]
-        self._unknown = isinstance(metadata, LoadError)
         self._metadata = _Metadata({}, {}, complete=False) if isinstance(metadata, LoadError) else metadata
         self.knows_all = self._metadata.complete
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
@@ -277,9 +276,9 @@ class _OndoBook(Book):
 
     def price_failed(self, asset_id: AssetId) -> bool:
         """Whether the price list failed for a token of the register, or the register for a chain of Ondo's."""
-        if self._unknown:
-            return asset_id.chain_id in _CHAIN_NAMES and not asset_id.is_native
-        return self._prices_failed and asset_id in self._metadata.by_asset_id
+        if asset_id in self._metadata.by_asset_id:
+            return self._prices_failed
+        return not self.knows_all and asset_id.chain_id in _CHAIN_NAMES and not asset_id.is_native
 
     def stock(self, asset_id: AssetId) -> Stock | None:
         """Ticker and classes by the register, name and multiplier by the market list."""

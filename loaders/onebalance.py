@@ -94,13 +94,14 @@ def _index_assets(records: Rows[AssetRecord]) -> _Assets:
     groups: dict[str, Group] = {}
     decimals: dict[str, int] = {}
     ids: dict[Namespace, dict[str, None]] = {}
-    unreadable = records.dropped > 0
+    unreadable = records.dropped > 0 or not records.rows
     for record in records.rows:
         if not _AGGREGATED_ID.fullmatch(record.aggregatedAssetId):
             unreadable = True
             continue
         group_id = None if record.aggregatedAssetId == _NO_GROUP else record.aggregatedAssetId
         of_group: list[AssetId] = []
+        unreadable |= record.aggregatedEntities.dropped > 0
         for entity in record.aggregatedEntities.rows:
             try:
                 asset_id = AssetId.parse(entity.assetType)

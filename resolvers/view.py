@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -74,7 +74,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
     return View(
         addresses,
         context.reconciled[key],
-        _merge([report for one in said for report in one.reports], books, said),
+        _merge(said),
         list(dict.fromkeys(aggregate for one in said for aggregate in one.aggregates)),
         books,
     )
@@ -83,7 +83,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
 async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], wants: Wants) -> Sequence[Report]:
     """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
     said = await _listen(context, addresses, None, wants)
-    return _merge([report for one in said for report in one.reports], {}, said)
+    return _merge(said)
 
 
 def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
@@ -147,7 +147,7 @@ def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSo
     return reconcile((observation for one in said for observation in one.observations), stale, pricing)
 
 
-def _merge(reports: Sequence[Report], books: Mapping[HoldingSource, Book], said: Sequence[_Said]) -> list[Report]:
+def _merge(said: Sequence[_Said]) -> list[Report]:
     """One report for each source, chain and outcome, over the accounts that they have in common."""
     counts: dict[tuple[HoldingSource, AccountAddress, object], int] = {}
     for one in said:
@@ -155,16 +155,16 @@ def _merge(reports: Sequence[Report], books: Mapping[HoldingSource, Book], said:
             for part in (None, observation.asset_id.chain_id):
                 key = (one.source, one.address, part)
                 counts[key] = counts.get(key, 0) + 1
+    reports = [report for one in said for report in one.reports]
     merged: dict[object, Report] = {}
     applicable = {report.source for report in reports if report.status is not SourceStatus.NOT_APPLICABLE}
     for report in reports:
         if report.status is SourceStatus.NOT_APPLICABLE and report.source in applicable:
             continue  # it speaks for another of the accounts
         count = sum(counts.get((report.source, address, report.chain_id), 0) for address in report.accounts)
-        report = report.counting(count)
-        key_of: Callable[[Report], object] = lambda r: (r.source, r.chain_id, r.status, r.code)  # noqa: E731
-        same = merged.get(key_of(report))
-        merged[key_of(report)] = report if same is None else _join(same, report)
+        alike = (report.source, report.chain_id, report.status, report.code)
+        same = merged.get(alike)
+        merged[alike] = report.counting(count) if same is None else _join(same, report.counting(count))
     return list(merged.values())
 
 

@@ -68,7 +68,7 @@ def _optional_text(value: Any) -> str | None:
 
 
 def _optional_milliseconds(value: Any) -> datetime | None:
-    return instant(value / 1000) if isinstance(value, int) else None
+    return instant(value / 1000) if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def instant(unix_seconds: float) -> datetime | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -91,9 +92,16 @@ def _unsupported_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("a number past all bounds") from None
+
+
 def decode_json(body: bytes) -> Any:
     """Decodes JSON with every number that has a fraction or an exponent as an exact ``Decimal``."""
-    return json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=_unsupported_constant)
+    return json.loads(body.decode("utf-8"), parse_float=_decimal, parse_constant=_unsupported_constant)
 
 
 class HttpClient:
@@ -264,11 +272,15 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     now = time.time()
     if (text := headers.get("Retry-After")) is not None:
         try:
-            seconds = float(text) if text.strip().isdigit() else parsedate_to_datetime(text).timestamp() - now
+            seconds = float(text) if _is_number(text) else parsedate_to_datetime(text).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    elif (text := headers.get("x-ratelimit-reset")) is not None and text.strip().isdigit():
+    elif (text := headers.get("x-ratelimit-reset")) is not None and _is_number(text):
         seconds = float(text) - now
     else:
         return None
-    return min(max(0, -int(-seconds // 1)), 86_400)
+    return math.ceil(min(max(0.0, seconds), 86_400.0))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.strip().isdigit()

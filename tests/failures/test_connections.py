@@ -88,7 +88,7 @@ async def test_who_is_slow_times_out_and_the_others_answer_within_the_deadline(h
 
 async def test_who_is_slow_but_in_time_is_waited_for(hasty: Graph) -> None:
     for simulator in hasty.simulators.all:
-        simulator.inject(Fault("delay", seconds=0.1))
+        simulator.inject(Fault("delay", seconds=0.05))
     assert_whole(await look(hasty))
 
 

@@ -71,7 +71,6 @@ async def test_an_evm_wallet_misses_nothing_of_a_source_for_solana(graph: Graph)
 APPLICABLE = {EVM: [ONDO_GM, ONEBALANCE], SOLANA: [*SOURCES]}
 AWAY = {
     "500": (Fault(status=500), "UPSTREAM_ERROR"),
-    "401": (Fault(status=401), "UNAUTHORIZED"),
     "html": (Fault(status=200, body=b"<html>"), "BAD_RESPONSE"),
     "reset": (Fault("reset"), "UNREACHABLE"),
 }
