@@ -12,7 +12,7 @@ from loaders.caip import AssetId, ChainId
 from loaders.errors import LoadError
 from loaders.ondo import OndoSource
 from loaders.onebalance import OneBalanceSource
-from loaders.records import HoldingSource, Wants
+from loaders.records import AsOf, HoldingSource, Wants
 from loaders.registers import Reading
 from loaders.solana import SolanaSource
 from loaders.source import Answer, Book, Source
@@ -76,6 +76,10 @@ class Loaders:
             return await source.chains(self.reading(name))
         except LoadError:
             return frozenset()
+
+    async def indexed_to(self, name: HoldingSource) -> AsOf | None:
+        """How far a source has read the chain; None when it does not say."""
+        return await self.sources[name].indexed_to(self.reading(name))
 
     def reading(self, name: HoldingSource) -> Reading:
         """This operation's reading of a source; its deadline begins with the first use."""

@@ -86,7 +86,11 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
         for key in keys:
             wants |= key.wants
             company |= key.company
-        apart = any(Wants.AGGREGATES in key.wants and len(key.company) == 1 for key in keys)
+        # A source's own aggregates are of use only to those whose accounts they are over.
+        summed = {key.company for key in keys if Wants.AGGREGATES in key.wants}
+        if len(summed) == 1:
+            (company,) = summed
+        apart = len(summed) > 1 or (bool(summed) and len(company) == 1)
         return Question(address, tuple(scopes) or self._scopes(address) or (EVERYTHING,), wants, company, apart)
 
     def _scopes(self, address: AccountAddress) -> tuple[Scope, ...]:
@@ -96,7 +100,8 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
     def _known(self, question: Question) -> _Past | None:
         for past in self._past.get(question.address, ()):
             asked = past.question
-            if question.wants & ~asked.wants & (Wants.FRESHNESS | Wants.AGGREGATES):
+            wanted = question.wants & self._source.wants_answered
+            if wanted & ~asked.wants or (wanted and not asked.apart and asked.company != question.company):
                 continue
             if all(scope in asked.scopes for scope in question.scopes):
                 return past

@@ -7,10 +7,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from aiodataloader import DataLoader
+from aiodataloader import DataLoader, dispatch_queue
+from aiodataloader import Loader as Waiting
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_IDLE_TICKS = 8
+
+
+class _PatientDataLoader(DataLoader[K, V]):
+    """Dispatches once no load has joined for some ticks of the event loop.
+
+    How many ticks a field takes until it loads depends on how deep it lies and on what it awaits; what one operation
+    wants must go together all the same.
+    """
+
+    def do_resolve_reject(self, key: K, future: asyncio.Future[V]) -> None:
+        """Queues a load, and waits with the first of them for the others."""
+        self._queue.append(Waiting(key=key, future=future))
+        if len(self._queue) == 1:
+            self.loop.call_soon(self._wait, 1, 0)
+
+    def _wait(self, joined: int, idle: int) -> None:
+        idle = idle + 1 if len(self._queue) == joined else 0
+        if idle < _IDLE_TICKS:
+            self.loop.call_soon(self._wait, len(self._queue), idle)
+        else:
+            dispatch_queue(self)
 
 
 class BatchLoader(ABC, Generic[K, V]):
@@ -20,7 +44,7 @@ class BatchLoader(ABC, Generic[K, V]):
     """
 
     def __init__(self) -> None:
-        self._loader: DataLoader[K, V] = DataLoader(self._batch)
+        self._loader: DataLoader[K, V] = _PatientDataLoader(self._batch)
         self._batches: set[asyncio.Task[Any]] = set()
 
     async def load(self, key: K) -> V:

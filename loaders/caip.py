@@ -45,10 +45,6 @@ _NATIVE_ALIASES = {
 }
 
 
-def _shown(text: str) -> str:
-    return f'"{text if len(text) <= 80 else text[:77] + "..."}"'
-
-
 @lru_cache(maxsize=16_384)
 def is_solana_address(text: str) -> bool:
     """Whether the text is base58 of exactly 32 bytes."""
@@ -79,7 +75,7 @@ class ChainId(str):
         known_shape = _EIP155_CHAIN if canonical.startswith("eip155:") else _CHAIN
         if not known_shape.fullmatch(canonical):
             raise InvalidIdError(
-                f"{_shown(text)} is not a chain: expected CAIP-2 such as eip155:1, or ethereum-1, bsc-56, solana"
+                text, "is not a chain: expected CAIP-2 such as eip155:1, or ethereum-1, bsc-56, solana"
             )
         return cls(canonical)
 
@@ -109,29 +105,29 @@ class AccountAddress(str):
         if account := _EVM_ACCOUNT.fullmatch(bare):
             bare = account[1]
             if not _EVM_ADDRESS.fullmatch(bare):
-                raise InvalidIdError(f"{_shown(text)} is not an account: eip155 wants 0x and 40 hex digits")
+                raise InvalidIdError(text, "is not an account: eip155 wants 0x and 40 hex digits")
         elif account := _SOLANA_ACCOUNT.fullmatch(bare):
             bare = account[1]
             if not is_solana_address(bare):
-                raise InvalidIdError(f"{_shown(text)} is not an account: solana wants base58 of 32 bytes")
+                raise InvalidIdError(text, "is not an account: solana wants base58 of 32 bytes")
         if bare[:2] in ("0x", "0X"):
             return cls._parse_evm(bare, text)
         if is_solana_address(bare):
             return cls(bare)
         raise InvalidIdError(
-            f"{_shown(text)} is not an address: expected 0x and 40 hex digits, base58 of exactly 32 bytes, or CAIP-10"
+            text, "is not an address: expected 0x and 40 hex digits, base58 of exactly 32 bytes, or CAIP-10"
         )
 
     @classmethod
     def _parse_evm(cls, bare: str, text: str) -> Self:
         if not _EVM_ADDRESS.fullmatch(bare):
             raise InvalidIdError(
-                f"{_shown(text)} is not an address: expected 40 hex digits after 0x, found {len(bare) - 2} characters"
+                text, f"is not an address: expected 40 hex digits after 0x, found {len(bare) - 2} characters"
             )
         digits, lower = bare[2:], "0x" + bare[2:].lower()
         if digits not in (digits.lower(), digits.upper()) and eip55(lower)[2:] != digits:
             raise InvalidIdError(
-                f"{_shown(text)} is not an address: its EIP-55 checksum is wrong, so a character may be mistyped"
+                text, "is not an address: its EIP-55 checksum is wrong, so a character may be mistyped"
             )
         return cls(lower)
 
@@ -174,17 +170,17 @@ class AssetId(str):
         parts = _ASSET.fullmatch(text)
         if parts is None:
             raise InvalidIdError(
-                f"{_shown(text)} is not an asset: expected CAIP-19 such as eip155:1/erc20:0x… or eip155:1/slip44:60"
+                text, "is not an asset: expected CAIP-19 such as eip155:1/erc20:0x… or eip155:1/slip44:60"
             )
         chain_id, kind, reference = ChainId.parse(parts[1]), parts[2], parts[3]
         if kind == "slip44" and not _COIN_TYPE.fullmatch(reference):
-            raise InvalidIdError(f"{_shown(text)} is not an asset: slip44 wants a number without leading zeros")
+            raise InvalidIdError(text, "is not an asset: slip44 wants a number without leading zeros")
         if chain_id.namespace is Namespace.EIP155 and kind == "erc20":
             if not _EVM_ADDRESS.fullmatch(reference):
-                raise InvalidIdError(f"{_shown(text)} is not an asset: erc20 wants 0x and 40 hex digits")
+                raise InvalidIdError(text, "is not an asset: erc20 wants 0x and 40 hex digits")
             reference = "0x" + reference[2:].lower()
         if chain_id.namespace is Namespace.SOLANA and kind == "token" and not is_solana_address(reference):
-            raise InvalidIdError(f"{_shown(text)} is not an asset: token wants base58 of exactly 32 bytes")
+            raise InvalidIdError(text, "is not an asset: token wants base58 of exactly 32 bytes")
         canonical = f"{chain_id}/{kind}:{reference}"
         return cls(_NATIVE_ALIASES.get(canonical, canonical))
 

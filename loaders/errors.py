@@ -114,4 +114,8 @@ class BudgetExhaustedError(LoadError):
 
 
 class InvalidIdError(ValueError):
-    """An identifier is malformed; the text says what is wrong with it."""
+    """An identifier is malformed: ``reason`` says what is wrong with it, the message quotes it as well."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f'"{text if len(text) <= 80 else text[:77] + "..."}" {reason}')
+        self.reason = reason

@@ -79,7 +79,7 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     members: dict[str, list[AssetId]] = {}
     complete = not records.dropped
     for record in records.rows:
-        complete &= not record.addresses.dropped
+        complete &= bool(record.addresses.rows) and not record.addresses.dropped
         tags = record.tags
         for place in record.addresses.rows:
             chain_id = _CHAIN_IDS.get(place.networkChainId)
@@ -171,7 +171,7 @@ def _holder(chain_id: ChainId, account: str) -> AccountAddress:
     folded = account.lower() if chain_id.namespace is Namespace.EIP155 else account
     address = AccountAddress.parse(folded)
     if address.namespace is not chain_id.namespace:
-        raise InvalidIdError("an account of another namespace")
+        raise InvalidIdError(account, "is an account of another namespace")
     return address
 
 
@@ -218,9 +218,12 @@ class _OndoAnswer(Answer):
         ]
 
 
+# Ondo's Solana tokens are Token-2022 mints.
+_KINDS = {Namespace.EIP155: TokenKind.ERC20, Namespace.SOLANA: TokenKind.SPL_2022}
+
+
 def _kind(asset_id: AssetId) -> TokenKind:
-    # Ondo's Solana tokens are Token-2022 mints.
-    return TokenKind.SPL_2022 if asset_id.chain_id.namespace is Namespace.SOLANA else TokenKind.ERC20
+    return _KINDS[asset_id.chain_id.namespace or Namespace.EIP155]
 
 
 def _group_id(symbol: str) -> str:
@@ -235,8 +238,6 @@ class _OndoBook(Book):
         changes: Mapping[str, EnhancedPriceRecord] | LoadError | None,
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
-        registers = (metadata, prices, changes, markets)
-        self.failures = [register for register in registers if isinstance(register, LoadError)]
         self._metadata = _Metadata({}, {}, complete=False) if isinstance(metadata, LoadError) else metadata
         self.knows_all = self._metadata.complete
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
@@ -329,7 +330,7 @@ class OndoSource(Source):
 
     def needed_parts(self, namespace: Namespace, scope: Scope) -> frozenset[ChainId | None]:
         """Each chain that the scope allows; none for token accounts, which Ondo does not tell apart."""
-        if scope.token_accounts is not None or not scope.allows_kind(TokenKind.ERC20, TokenKind.SPL_2022):
+        if scope.token_accounts is not None or not scope.allows_kind(_KINDS[namespace]):
             return frozenset()
         return frozenset(
             chain_id
@@ -341,27 +342,21 @@ class OndoSource(Source):
         """One request for each chain and address, or one for a chain that many addresses are wanted on."""
         requests: list[_Request] = []
         register = await self._register_if_named(questions, reading)
+        reports = {question.address: self._unasked_reports(question) for question in questions}
         for chain_id in _CHAIN_NAMES:
-            asking = [
-                question
+            asking = {
+                question.address: scopes
                 for question in questions
-                if chain_id in self.needed_parts(question.address.namespace, question.scope)
-                and _may_hold(register, chain_id, question.scope)
-            ]
-            addresses = [question.address for question in asking]
+                if (scopes := self._scopes_on(chain_id, question, register))
+            }
             if 0 < self._snapshot_threshold <= len(asking):
-                requests.append(_Request(chain_id, addresses))
+                requests.append(_Request(chain_id, list(asking)))
             else:
                 requests += [
-                    _Request(chain_id, [q.address], q.address, _only_asset(chain_id, q.scope)) for q in asking
+                    _Request(chain_id, [address], address, _only_asset(chain_id, scopes))
+                    for address, scopes in asking.items()
                 ]
         outcomes = await asyncio.gather(*[self._fetch(request, reading) for request in requests])
-        reports: dict[AccountAddress, dict[ChainId | None, Report]] = {
-            question.address: {
-                report.chain_id: report.not_requested() for report in self.unasked(question.address).reports
-            }
-            for question in questions
-        }
         rows: dict[AccountAddress, list[tuple[AccountAddress, AssetId, _Balance, datetime]]] = {}
         for request, outcome in zip(requests, outcomes, strict=True):
             chain_id = request.chain_id
@@ -436,9 +431,29 @@ class OndoSource(Source):
             return error
         return _index_balances(request.chain_id, fetched)
 
+    def _scopes_on(self, chain_id: ChainId, question: Question, register: _Metadata | None) -> list[Scope]:
+        """The scopes of a question for which this chain must be asked."""
+        namespace = question.address.namespace
+        return [
+            scope
+            for scope in question.scopes
+            if chain_id in self.needed_parts(namespace, scope) and _may_hold(register, chain_id, scope)
+        ]
+
+    def _unasked_reports(self, question: Question) -> dict[ChainId | None, Report]:
+        """The reports of chains that are not asked: where only the register was needed, that has answered."""
+        namespace, address = question.address.namespace, question.address
+        needed = {part for scope in question.scopes for part in self.needed_parts(namespace, scope)}
+        return {
+            part: Report(
+                self.name, part, (address,), SourceStatus.OK if part in needed else SourceStatus.NOT_REQUESTED
+            )
+            for part in self.parts(namespace)
+        }
+
     async def _register_if_named(self, questions: Sequence[Question], reading: Reading) -> _Metadata | None:
         """The register where it can spare a request, because only named assets are wanted."""
-        if all(question.scope.asset_ids is None for question in questions):
+        if all(scope.asset_ids is None for question in questions for scope in question.scopes):
             return None
         try:
             return await reading.read(self._metadata)
@@ -466,6 +481,9 @@ def _may_hold(register: _Metadata | None, chain_id: ChainId, scope: Scope) -> bo
     return any(asset_id in register.by_asset_id for asset_id in _tokens_on(chain_id, scope))
 
 
-def _only_asset(chain_id: ChainId, scope: Scope) -> AssetId | None:
-    named = _tokens_on(chain_id, scope)
-    return named[0] if len(named) == 1 else None
+def _only_asset(chain_id: ChainId, scopes: Sequence[Scope]) -> AssetId | None:
+    """The one token that all scopes name, None when they want more."""
+    if any(scope.asset_ids is None for scope in scopes):
+        return None
+    named = {asset_id for scope in scopes for asset_id in _tokens_on(chain_id, scope)}
+    return next(iter(named)) if len(named) == 1 else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
 
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
-from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
+from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, UpstreamResponseError
 from loaders.records import (
     Aggregate,
     Group,
@@ -28,7 +28,7 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import Answer, Book, Question, Scope, Source, failed_report, partial_report
+from loaders.source import KINDS, Answer, Book, Question, Scope, Source, failed_report, partial_report
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.onebalance import (
@@ -45,6 +45,7 @@ _REGISTER_SECONDS = 600
 _NO_GROUP = "ob:single"
 
 # Ids go into a comma-separated list, and are shown.
+_ASKABLE = re.compile("/(erc20|token|slip44):")
 _AGGREGATED_ID = re.compile(r"[!-+\--~]{1,128}")
 
 
@@ -71,22 +72,19 @@ class _Assets:
     def ids(self, namespace: Namespace, scope: Scope) -> set[str]:
         """The aggregates that a scope needs: all of the namespace, or those of the named assets."""
         if scope.asset_ids is not None:
-            return {
-                self.members[asset].aggregated_id
-                for asset in scope.asset_ids
-                if asset in self.members and asset.chain_id.namespace is namespace
-            }
+            return {self.members[asset].aggregated_id for asset in _named(namespace, scope) if asset in self.members}
         if scope.chains is not None and scope.chains.isdisjoint(self.chains):
             return set()
         return set(self.ids_by_namespace.get(namespace, ()))
 
     def outsiders(self, namespace: Namespace, scope: Scope) -> set[AssetId]:
-        """The named assets of the namespace that are in no aggregate."""
-        return {
-            asset
-            for asset in scope.asset_ids or ()
-            if asset not in self.members and asset.chain_id.namespace is namespace
-        }
+        """The named assets of the namespace that are in no aggregate, of the kinds that OneBalance may know."""
+        return {asset for asset in _named(namespace, scope) if asset not in self.members and _ASKABLE.search(asset)}
+
+
+def _named(namespace: Namespace, scope: Scope) -> list[AssetId]:
+    named = scope.asset_ids or ()
+    return [asset for asset in named if asset.chain_id.namespace is namespace and scope.allows_asset(asset)]
 
 
 def _index_assets(records: Rows[AssetRecord]) -> _Assets:
@@ -94,15 +92,17 @@ def _index_assets(records: Rows[AssetRecord]) -> _Assets:
     groups: dict[str, Group] = {}
     decimals: dict[str, int] = {}
     ids: dict[Namespace, dict[str, None]] = {}
-    unreadable = records.dropped > 0 or not records.rows
+    unreadable = records.dropped > 0
     for record in records.rows:
         if not _AGGREGATED_ID.fullmatch(record.aggregatedAssetId):
             unreadable = True
             continue
         group_id = None if record.aggregatedAssetId == _NO_GROUP else record.aggregatedAssetId
         of_group: list[AssetId] = []
-        unreadable |= record.aggregatedEntities.dropped > 0
-        for entity in record.aggregatedEntities.rows:
+        entities = record.aggregatedEntities
+        unreadable |= entities.dropped > 0 and not entities.rows
+        namespaces = set(Namespace) if entities.dropped else set[Namespace]()
+        for entity in entities.rows:
             try:
                 asset_id = AssetId.parse(entity.assetType)
             except InvalidIdError:
@@ -120,7 +120,9 @@ def _index_assets(records: Rows[AssetRecord]) -> _Assets:
             )
             members.setdefault(asset_id, _Member(facts, record.aggregatedAssetId))
             if (namespace := asset_id.chain_id.namespace) is not None:
-                ids.setdefault(namespace, {})[record.aggregatedAssetId] = None
+                namespaces.add(namespace)
+        for namespace in namespaces:
+            ids.setdefault(namespace, {})[record.aggregatedAssetId] = None
         if group_id is not None:
             symbol, name = clean_symbol(record.symbol), clean_name(record.name)
             groups[group_id] = Group(group_id, HoldingSource.ONEBALANCE, symbol, name, tuple(dict.fromkeys(of_group)))
@@ -146,9 +148,11 @@ def _index_chains(records: Rows[ChainRecord]) -> frozenset[ChainId]:
     chains = set()
     for record in records.rows:
         try:
-            chains.add(ChainId.parse(record.chain_id))
+            chain_id = ChainId.parse(record.chain_id)
         except InvalidIdError:
             continue
+        if chain_id.namespace is not None:
+            chains.add(chain_id)
     return frozenset(chains)
 
 
@@ -175,6 +179,7 @@ class _CallAnswer:
     rows: dict[AccountAddress, dict[AssetId, _Balance]] = field(default_factory=dict)
     aggregates: list[Aggregate] = field(default_factory=list)
     unreadable: bool = False
+    refused: LoadError | None = None
 
 
 class _OneBalanceAnswer(Answer):
@@ -182,11 +187,12 @@ class _OneBalanceAnswer(Answer):
         self,
         reports: Sequence[Report],
         aggregates: Sequence[Aggregate],
+        accounts: frozenset[AccountAddress],
         address: AccountAddress,
         rows: Mapping[AssetId, _Balance],
         fetched_at: datetime,
     ) -> None:
-        super().__init__(reports, aggregates)
+        super().__init__(reports, aggregates, accounts)
         self._address = address
         self._rows = rows
         self._fetched_at = fetched_at
@@ -213,7 +219,6 @@ class _OneBalanceAnswer(Answer):
 
 class _OneBalanceBook(Book):
     def __init__(self, assets: _Assets | LoadError) -> None:
-        self.failures = [assets] if isinstance(assets, LoadError) else []
         self._assets = None if isinstance(assets, LoadError) else assets
 
     def facts(self, asset_id: AssetId) -> TokenFacts | None:
@@ -232,6 +237,7 @@ class OneBalanceSource(Source):
     name: ClassVar[HoldingSource] = HoldingSource.ONEBALANCE
     namespaces: ClassVar[frozenset[Namespace]] = frozenset(Namespace)
     values_holdings: ClassVar[bool] = True
+    wants_answered: ClassVar[Wants] = Wants.AGGREGATES
 
     def __init__(self, client: OneBalanceClient | None) -> None:
         self.configured = client is not None
@@ -246,9 +252,13 @@ class OneBalanceSource(Source):
 
     def needed_parts(self, namespace: Namespace, scope: Scope) -> frozenset[ChainId | None]:
         """Needed for anything on the namespace's chains but token accounts, which it does not tell apart."""
-        chains = scope.chains if scope.asset_ids is None else {asset.chain_id for asset in scope.asset_ids}
-        can_hold = chains is None or any(chain_id.namespace is namespace for chain_id in chains)
-        return frozenset((None,) if can_hold and scope.token_accounts is None else ())
+        if scope.token_accounts is not None or not scope.allows_kind(*KINDS[namespace]):
+            return frozenset()
+        if scope.asset_ids is not None:
+            can_hold = bool(_named(namespace, scope))
+        else:
+            can_hold = scope.chains is None or any(chain_id.namespace is namespace for chain_id in scope.chains)
+        return frozenset((None,) if can_hold else ())
 
     async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
         """Pairs EVM with Solana addresses, then one request for each pair."""
@@ -257,7 +267,7 @@ class OneBalanceSource(Source):
         except LoadError as error:
             return {
                 q.address: _OneBalanceAnswer(
-                    [failed_report(self.name, None, q.address, error)], (), q.address, {}, _NEVER
+                    [failed_report(self.name, None, q.address, error)], (), frozenset(), q.address, {}, _NEVER
                 )
                 for q in questions
             }
@@ -285,6 +295,14 @@ class OneBalanceSource(Source):
                 reading.deadline,
             )
             return Fetched(_split(call, fetched.value, assets), fetched.fetched_at, fetched.calls)
+        except UpstreamRejectedError as error:
+            if not (call.aggregated_ids and call.asset_ids):
+                return error
+            # It was the named assets that were refused: they must not cost the others.
+            answer = await self._fetch(replace(call, asset_ids=()), assets, reading)
+            if not isinstance(answer, LoadError):
+                answer.value.refused = error
+            return answer
         except LoadError as error:
             return error
 
@@ -294,11 +312,10 @@ class OneBalanceSource(Source):
         address = question.address
         if isinstance(outcome, LoadError):
             report = failed_report(self.name, None, address, outcome)
-            return _OneBalanceAnswer([report], (), address, {}, _NEVER)
+            return _OneBalanceAnswer([report], (), frozenset(), address, {}, _NEVER)
         unknown = assets.unreadable and any(scope.asset_ids is None for scope in question.scopes)
-        if outcome is None and not unknown:
-            return self.unasked(address)
-        said = _CallAnswer() if outcome is None else outcome.value
+        # Without a request it was the register that answered: nothing that is wanted is in it.
+        said = _CallAnswer({address: {}}) if outcome is None else outcome.value
         report = Report(
             self.name,
             None,
@@ -307,10 +324,13 @@ class OneBalanceSource(Source):
             fetched_at=None if outcome is None else outcome.fetched_at,
             calls=frozenset() if outcome is None else outcome.calls,
         )
-        if said.unreadable or unknown:
+        if said.refused is not None:
+            report = partial_report(report, said.refused)
+        elif said.unreadable or unknown:
             report = partial_report(report, UpstreamResponseError())
         rows = said.rows.get(address, {})
-        return _OneBalanceAnswer([report], said.aggregates, address, rows, report.fetched_at or _NEVER)
+        accounts = frozenset(said.rows)
+        return _OneBalanceAnswer([report], said.aggregates, accounts, address, rows, report.fetched_at or _NEVER)
 
 
 # When nothing was fetched there are no rows that could show this.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
@@ -96,66 +96,84 @@ class _Filter:
         return _Filter(self.mints and none, self.token_accounts and none, self.program_id, self.zero)
 
 
-@dataclass(frozen=True, slots=True)
-class _TokenAccount:
-    """A row with the asset that its mint is."""
-
-    asset_id: AssetId
-    row: SplBalanceRecord
+_Key = tuple[str, str, str]
+"""Token account, mint and program: what makes two rows of one owner the same."""
 
 
 @dataclass(slots=True)
-class _Pages:
-    """What came of reading some owners' pages to the end; ``error`` says why not all of it."""
+class _Outcome:
+    """How it went to read some owners' token accounts, or their SOL; ``errors`` say why not all of it."""
 
-    rows: list[_TokenAccount] = field(default_factory=list)
-    calls: frozenset[int] = frozenset()
-    fetched_at: datetime | None = None
-    error: LoadError | None = None
-    truncated: bool = False
-    unreadable: bool = False
-
-
-@dataclass(slots=True)
-class _Owner:
-    """Everything read for one address."""
-
-    accounts: list[_TokenAccount] = field(default_factory=list)
-    native: NativeBalanceRecord | None = None
     calls: frozenset[int] = frozenset()
     fetched_at: list[datetime] = field(default_factory=list)
     errors: list[LoadError] = field(default_factory=list)
     truncated: bool = False
     unreadable: bool = False
 
+    def add(self, other: _Outcome) -> None:
+        """Takes in what another request gave."""
+        self.calls |= other.calls
+        self.fetched_at += other.fetched_at
+        self.errors += other.errors
+        self.truncated |= other.truncated
+        self.unreadable |= other.unreadable
+
+
+@dataclass(slots=True)
+class _Owner:
+    """Everything read for one address."""
+
+    rows: dict[_Key, SplBalanceRecord] = field(default_factory=dict)
+    native: NativeBalanceRecord | None = None
+    of_rows: _Outcome = field(default_factory=_Outcome)
+    of_native: _Outcome = field(default_factory=_Outcome)
+
+    def add(self, row: SplBalanceRecord) -> None:
+        """Keeps the row unless a newer one of the same token account is there."""
+        key = (row.account, row.mint, row.program_id)
+        seen = self.rows.get(key)
+        if seen is None or row.last_update_block_num > seen.last_update_block_num:
+            self.rows[key] = row
+
+    def add_native(self, row: NativeBalanceRecord) -> None:
+        """Keeps the row unless a newer one is there."""
+        if self.native is None or row.last_update_block_num > self.native.last_update_block_num:
+            self.native = row
+
 
 def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
     for network in records.rows:
-        for indexed in network.indexed_to:
+        for indexed in network.indexed_to.rows:
             if network.id == "solana" and indexed.category == "balances":
                 return AsOf(indexed.block_num, instant(indexed.timestamp))
     return None
 
 
 class _SolanaAnswer(Answer):
-    def __init__(self, report: Report, address: AccountAddress, owner: _Owner) -> None:
-        super().__init__([report])
+    def __init__(self, address: AccountAddress, owner: _Owner) -> None:
+        super().__init__([_report(address, [owner.of_rows, owner.of_native])])
+        self._address = address
         self._account_id = AccountId.of(SOLANA_MAINNET, address)
-        self._fetched_at = min(owner.fetched_at, default=datetime.now(UTC))
-        self._accounts = owner.accounts
-        self._native = owner.native
+        self._owner = owner
+        self._fetched_at = self.reports[0].fetched_at or datetime.now(UTC)
+
+    def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
+        """Token accounts and SOL are asked for apart, and one may fail without the other."""
+        parts = [self._owner.of_rows] if any(_filter(scope) is not None for scope in scopes) else []
+        parts += [self._owner.of_native] if any(_needs_native(scope) for scope in scopes) else []
+        return [_report(self._address, parts)] if parts else self.reports
 
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each mint, its token accounts summed, and one for SOL; ``raw`` in smallest units."""
         by_asset: dict[AssetId, list[SplBalanceRecord]] = {}
-        for account in self._accounts:
-            row = account.row
+        for row in self._owner.rows.values():
             if scope.token_accounts is not None and row.account not in scope.token_accounts:
                 continue
-            if (row.amount or scope.zero) and scope.allows_asset(account.asset_id):
-                by_asset.setdefault(account.asset_id, []).append(row)
+            asset_id = AssetId.of_token(SOLANA_MAINNET, row.mint)
+            if (row.amount or scope.zero) and scope.allows_asset(asset_id):
+                by_asset.setdefault(asset_id, []).append(row)
         observations = [self._of_mint(asset_id, rows) for asset_id, rows in by_asset.items()]
-        native = self._native
+        native = self._owner.native
         if native is not None and _needs_native(scope) and (native.amount or scope.zero):
             observations.append(self._of_native(native))
         return observations
@@ -216,9 +234,8 @@ def _facts(row: SplBalanceRecord | MintRecord) -> TokenFacts:
 
 
 class _SolanaBook(Book):
-    def __init__(self, facts: Mapping[AssetId, TokenFacts], failures: Sequence[LoadError]) -> None:
+    def __init__(self, facts: Mapping[AssetId, TokenFacts]) -> None:
         self._facts = facts
-        self.failures = failures
 
     def facts(self, asset_id: AssetId) -> TokenFacts | None:
         """A mint's on-chain metadata, if it was asked for by name."""
@@ -259,81 +276,74 @@ class SolanaSource(Source):
             native_scopes = [scope for scope in question.scopes if _needs_native(scope)]
             if native_scopes:
                 native.setdefault(any(scope.zero for scope in native_scopes), []).append(question.address)
-        freshness = any(question.wants & Wants.FRESHNESS for question in questions)
-        indexed_to, *_ = await asyncio.gather(
-            self._freshness(reading, freshness),
-            *[self._read_accounts(group, owners, reading) for group in filtered.values()],
+        wants_freshness = any(Wants.FRESHNESS in question.wants for question in questions)
+        await asyncio.gather(
+            *([self.indexed_to(reading)] if wants_freshness else []),
+            *[self._read_rows(group, owners, reading) for group in filtered.values()],
             *[self._read_native(some, zero, owners, reading) for zero, some in native.items()],
         )
-        return {
-            address: _SolanaAnswer(_report(address, owner, indexed_to), address, owner)
-            for address, owner in owners.items()
-        }
+        return {address: _SolanaAnswer(address, owner) for address, owner in owners.items()}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
         facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: _SOL}
-        failures: list[LoadError] = []
 
         async def read(chunk: Sequence[str]) -> None:
             try:
                 fetched = await self._client.fetch_mints(chunk, reading.deadline)
-            except LoadError as error:
-                failures.append(error)
-                return
+            except LoadError:
+                return  # what cannot be read stays unknown
             for record in fetched.value.rows:
                 if record.mint in chunk:
                     facts[AssetId.of_token(SOLANA_MAINNET, record.mint)] = _facts(record)
 
         await asyncio.gather(*[read(chunk) for chunk in _chunks(mints, self._plan.batch)])
-        return _SolanaBook(facts, failures)
+        return _SolanaBook(facts)
 
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
         """Solana."""
         return frozenset({SOLANA_MAINNET})
 
+    async def indexed_to(self, reading: Reading) -> AsOf | None:
+        """The last block whose balances are read; None when the service does not say."""
+        try:
+            return await reading.read(self._indexed_to)
+        except LoadError:
+            return None
+
     @property
     def _plan(self) -> Plan:
         return self._client.plan
 
-    async def _freshness(self, reading: Reading, wanted: bool) -> AsOf | None:
-        try:
-            return await reading.read(self._indexed_to) if wanted else None
-        except LoadError:
-            return None
-
-    async def _read_accounts(
+    async def _read_rows(
         self,
         group: Sequence[tuple[AccountAddress, _Filter]],
         owners: Mapping[AccountAddress, _Owner],
         reading: Reading,
     ) -> None:
-        together = reduce(or_, [narrowed for _, narrowed in group])
-
-        async def read(some: Sequence[AccountAddress], mints: Sequence[str], accounts: Sequence[str]) -> None:
-            pages = await self._read_pages(some, mints, accounts, together, reading.deadline)
-            for address in some:
-                owner = owners[address]
-                owner.calls |= pages.calls
-                owner.truncated |= pages.truncated
-                owner.unreadable |= pages.unreadable
-                owner.errors += [pages.error] if pages.error is not None else []
-                owner.fetched_at += [pages.fetched_at] if pages.fetched_at is not None else []
-            for account in pages.rows:
-                if account.row.owner in some:
-                    owners[AccountAddress(account.row.owner)].accounts.append(account)
-
         batch = self._plan.batch
-        addresses = [address for address, _ in group]
-        await asyncio.gather(
-            *[
-                read(some, some_mints, some_accounts)
-                for some in _chunks(addresses, min(batch, self._plan.page))
-                for some_mints in _chunks(sorted(together.mints or ()), batch) or [[]]
-                for some_accounts in _chunks(sorted(together.token_accounts or ()), batch) or [[]]
+
+        async def read(
+            some: Sequence[AccountAddress], mints: Sequence[str], accounts: Sequence[str], narrowed: _Filter
+        ) -> None:
+            rows, went = await self._read_pages(some, mints, accounts, narrowed, reading.deadline)
+            for address in some:
+                owners[address].of_rows.add(went)
+            for row in rows:
+                if row.owner in some:
+                    owners[AccountAddress(row.owner)].add(row)
+
+        requests = []
+        for some in _chunks(group, min(batch, self._plan.page)):
+            together = reduce(or_, [narrowed for _, narrowed in some])
+            addresses = [address for address, _ in some]
+            requests += [
+                read(addresses, mints, accounts, together)
+                for mints in _chunks(sorted(together.mints or ()), batch) or [[]]
+                for accounts in _chunks(sorted(together.token_accounts or ()), batch) or [[]]
             ]
-        )
+        await asyncio.gather(*requests)
 
     async def _read_pages(
         self,
@@ -342,9 +352,9 @@ class SolanaSource(Source):
         token_accounts: Sequence[str],
         narrowed: _Filter,
         deadline: float,
-    ) -> _Pages:
-        pages = _Pages()
-        newest: dict[tuple[str, str, str, str], SplBalanceRecord] = {}
+    ) -> tuple[list[SplBalanceRecord], _Outcome]:
+        rows: list[SplBalanceRecord] = []
+        went = _Outcome()
         for page in range(1, _MAX_PAGES + 1):
             try:
                 fetched = await self._client.fetch_spl_balances(
@@ -357,29 +367,18 @@ class SolanaSource(Source):
                     include_zero=narrowed.zero,
                 )
             except LoadError as error:
-                pages.calls |= error.calls
-                pages.error, pages.truncated = error, page > 1
+                went.add(_Outcome(error.calls, errors=[error], truncated=page > 1))
                 break
-            pages.calls |= fetched.calls
-            pages.fetched_at = pages.fetched_at or fetched.fetched_at
-            pages.unreadable |= fetched.value.dropped > 0
-            for row in fetched.value.rows:
-                # A row moves to the front when it changes, so a page may repeat what another one had; and some
-                # releases show an account under its earlier owner too.
-                key = (row.owner, row.account, row.mint, row.program_id)
-                seen = newest.get(key)
-                if seen is None or row.last_update_block_num > seen.last_update_block_num:
-                    newest[key] = row
-            if len(fetched.value.rows) + fetched.value.dropped < self._plan.page:
+            read = fetched.value
+            went.add(_Outcome(fetched.calls, [fetched.fetched_at], unreadable=read.dropped > 0))
+            rows += read.rows
+            if len(read.rows) + read.dropped < self._plan.page:
                 break
         else:
-            pages.error, pages.truncated = BudgetExhaustedError(), True
-        for row in newest.values():
-            if all(map(is_solana_address, (row.account, row.mint, row.program_id))):
-                pages.rows.append(_TokenAccount(AssetId.of_token(SOLANA_MAINNET, row.mint), row))
-            else:
-                pages.unreadable = True
-        return pages
+            went.add(_Outcome(errors=[BudgetExhaustedError()], truncated=True))
+        readable = [row for row in rows if all(map(is_solana_address, (row.account, row.mint, row.program_id)))]
+        went.unreadable |= len(readable) < len(rows)
+        return readable, went
 
     async def _read_native(
         self,
@@ -389,41 +388,41 @@ class SolanaSource(Source):
         reading: Reading,
     ) -> None:
         async def read(some: Sequence[AccountAddress]) -> None:
+            rows: Sequence[NativeBalanceRecord] = ()
             try:
                 fetched = await self._client.fetch_native_balances(some, 1, reading.deadline, include_zero=zero)
             except LoadError as error:
-                for address in some:
-                    owners[address].errors.append(error)
-                    owners[address].calls |= error.calls
-                return
+                went = _Outcome(error.calls, errors=[error])
+            else:
+                rows = fetched.value.rows
+                went = _Outcome(fetched.calls, [fetched.fetched_at], unreadable=fetched.value.dropped > 0)
             for address in some:
-                owners[address].calls |= fetched.calls
-                owners[address].fetched_at.append(fetched.fetched_at)
-                owners[address].unreadable |= fetched.value.dropped > 0
-            for row in fetched.value.rows:
+                owners[address].of_native.add(went)
+            for row in rows:
                 if row.address in some:
-                    owner = owners[AccountAddress(row.address)]
-                    if owner.native is None or row.last_update_block_num > owner.native.last_update_block_num:
-                        owner.native = row
+                    owners[AccountAddress(row.address)].add_native(row)
 
         await asyncio.gather(*[read(some) for some in _chunks(addresses, min(self._plan.batch, self._plan.page))])
 
 
-def _report(address: AccountAddress, owner: _Owner, indexed_to: AsOf | None) -> Report:
-    if not owner.fetched_at and owner.errors:
-        return failed_report(HoldingSource.SOLANA_SPL, SOLANA_MAINNET, address, owner.errors[0])
+def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:
+    went = _Outcome()
+    for part in parts:
+        went.add(part)
+    if went.errors and not went.fetched_at:
+        failed = failed_report(HoldingSource.SOLANA_SPL, SOLANA_MAINNET, address, went.errors[0])
+        return replace(failed, calls=went.calls)
     report = Report(
         HoldingSource.SOLANA_SPL,
         SOLANA_MAINNET,
         (address,),
         SourceStatus.OK,
-        fetched_at=min(owner.fetched_at, default=None),
-        indexed_to=indexed_to,
-        calls=owner.calls,
+        fetched_at=min(went.fetched_at, default=None),
+        calls=went.calls,
     )
-    if owner.errors:
-        return partial_report(report, owner.errors[0], truncated=owner.truncated)
-    return partial_report(report, UpstreamResponseError()) if owner.unreadable else report
+    if went.errors:
+        return partial_report(report, went.errors[0], truncated=went.truncated)
+    return partial_report(report, UpstreamResponseError()) if went.unreadable else report
 
 
 def _needs_native(scope: Scope) -> bool:
@@ -432,7 +431,8 @@ def _needs_native(scope: Scope) -> bool:
 
 def _filter(scope: Scope) -> _Filter | None:
     """What to narrow a request for token accounts to; None when the scope needs no token accounts."""
-    wanted = [kind for kind in _PROGRAMS if scope.allows_kind(kind)]
+    # Which program an unknown kind is of, only the answer tells.
+    wanted = [kind for kind in _PROGRAMS if scope.allows_kind(kind, TokenKind.UNKNOWN)]
     mints = None
     if scope.asset_ids is not None:
         named = [a for a in scope.asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]

@@ -17,6 +17,7 @@ from loaders.caip import AccountAddress, AssetId, ChainId, Namespace
 from loaders.errors import LoadError
 from loaders.records import (
     Aggregate,
+    AsOf,
     Group,
     HoldingSource,
     Observation,
@@ -82,6 +83,12 @@ def _either(one: frozenset[_T] | None, other: frozenset[_T] | None) -> frozenset
 
 EVERYTHING = Scope()
 
+KINDS: Mapping[Namespace, frozenset[TokenKind]] = {
+    Namespace.EIP155: frozenset({TokenKind.NATIVE, TokenKind.ERC20, TokenKind.UNKNOWN}),
+    Namespace.SOLANA: frozenset({TokenKind.NATIVE, TokenKind.SPL, TokenKind.SPL_2022, TokenKind.UNKNOWN}),
+}
+"""What kinds of token there can be on the chains of a namespace."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -104,11 +111,24 @@ class Question:
 
 
 class Answer(ABC):
-    """What a source said of one address: a report for each part of it, and its rows."""
+    """What a source said of one address: a report for each part of it, its rows, and its own aggregates.
 
-    def __init__(self, reports: Sequence[Report], aggregates: Sequence[Aggregate] = ()) -> None:
+    The aggregates are over exactly ``accounts``; no accounts when the source did not answer.
+    """
+
+    def __init__(
+        self,
+        reports: Sequence[Report],
+        aggregates: Sequence[Aggregate] = (),
+        accounts: frozenset[AccountAddress] = frozenset(),
+    ) -> None:
         self.reports = tuple(reports)
         self.aggregates = tuple(aggregates)
+        self.accounts = accounts
+
+    def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
+        """The reports as if only these scopes had been asked."""
+        return self.reports
 
     @abstractmethod
     def observations(self, scope: Scope) -> list[Observation]:
@@ -124,12 +144,8 @@ class NoAnswer(Answer):
 
 
 class Book:
-    """What a source knows of tokens apart from balances. The plain one knows nothing.
+    """What a source knows of tokens apart from balances. The plain one knows nothing."""
 
-    ``failures`` are the registers that could not be read: then a missing fact is unknown, not absent.
-    """
-
-    failures: Sequence[LoadError] = ()
     knows_all: bool = False
     """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
 
@@ -161,6 +177,8 @@ class Source(ABC):
     namespaces: ClassVar[frozenset[Namespace]]
     values_holdings: ClassVar[bool] = False
     """Whether its observations carry dollar values."""
+    wants_answered: ClassVar[Wants] = Wants.NOTHING
+    """The wants on which it depends how the source is asked for balances."""
 
     configured: bool
 
@@ -183,6 +201,10 @@ class Source(ABC):
     @abstractmethod
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
         """The chains it covers; raises a ``LoadError``."""
+
+    async def indexed_to(self, reading: Reading) -> AsOf | None:
+        """How far the source has read the chain; None when it does not say."""
+        return None
 
     async def holders(self, asset_id: AssetId, reading: Reading) -> Answer | None:
         """All who hold a token; None when the source cannot list its holders."""

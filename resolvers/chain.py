@@ -70,7 +70,7 @@ async def chains_by_source(context: Context) -> dict[HoldingSource, frozenset[Ch
 async def resolve_chains(context: Context) -> Sequence[ChainId]:
     """Every chain that a source covers, EVM chains by number, then the others."""
     covered = set[ChainId]().union(*(await chains_by_source(context)).values())
-    return sorted(covered, key=_by_number)
+    return sorted(covered, key=by_number)
 
 
 async def resolve_chain(context: Context, chain_id: ChainId) -> ChainId | None:
@@ -87,6 +87,7 @@ async def resolve_sources(context: Context, chain_id: ChainId) -> list[HoldingSo
     return [source for source, chains in covered.items() if chain_id in chains]
 
 
-def _by_number(chain_id: ChainId) -> tuple[int, int, str]:
+def by_number(chain_id: ChainId) -> tuple[int, int, str]:
+    """The place of a chain among others: EVM chains by number, then the others."""
     namespace, _, reference = chain_id.partition(":")
     return (0, int(reference), "") if namespace == "eip155" else (1, 0, str(chain_id))

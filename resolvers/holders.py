@@ -34,5 +34,5 @@ async def resolve_holders(
         for answer in answers
         for report in answer.reports
     ]
-    view = View((), holdings, reports, (), books)
+    view = View((), holdings, reports, (), {}, books)
     return list_view(view, Filter(), _ORDER, arguments, listing, None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ from loaders.records import (
     Wants,
 )
 from loaders.source import EVERYTHING, Book, Scope
+from resolvers.chain import by_number
 from resolvers.context import Context
 from resolvers.paging import Order, Page, PageArguments, cut_page, fingerprint, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
@@ -61,7 +63,7 @@ class Listing:
     @property
     def fingerprint(self) -> str:
         """What tells the cursors of this list from those of another."""
-        return fingerprint("holdings", self.accounts, _spelled(self.condition))
+        return fingerprint("holdings", sorted(self.accounts), _spelled(self.condition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,13 @@ class HoldingList:
 
 async def list_holdings(context: Context, listing: Listing, wants: Wants, *, shares: bool = False) -> HoldingList:
     """A page of what the accounts hold."""
-    view = await load_view(context, listing.accounts, listing.condition.scope, wants)
-    whole = (await load_total(context, listing.accounts, Wants.PRICE)).value if shares else None
+    loading = load_view(context, listing.accounts, listing.condition.scope, wants)
+    whole = None
+    if shares:
+        view, total = await asyncio.gather(loading, load_total(context, listing.accounts, Wants.PRICE))
+        whole = total.value
+    else:
+        view = await loading
     return list_view(view, listing.condition, listing.order, listing.arguments, listing.fingerprint, whole)
 
 
@@ -124,7 +131,7 @@ async def load_total(context: Context, accounts: Accounts, wants: Wants) -> Tota
 
 
 async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> list[tuple[ChainId, TotalRecord]]:
-    """A total for each chain on which something is held, or on which a source failed; the worthiest first."""
+    """A total for each chain on which something is held, or on which a source failed, in the order of chains."""
     view = await load_view(context, accounts, EVERYTHING, wants)
     by_chain: dict[ChainId, list[HoldingRecord]] = {}
     for holding in held(view):
@@ -136,7 +143,7 @@ async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> 
         (chain_id, sum_holdings(holdings, [r for r in view.reports if r.chain_id in (None, chain_id)]))
         for chain_id, holdings in by_chain.items()
     ]
-    return sorted(totals, key=lambda item: (item[1].value is None, -(item[1].value or 0), item[0]))
+    return sorted(totals, key=lambda item: by_number(item[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ class GroupTotal:
 
 
 async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> list[GroupTotal]:
-    """A total for each asset group of which something is held; the worthiest first."""
+    """A total for each asset group of which something is held, by id."""
     view = await load_view(context, accounts, EVERYTHING, wants)
     by_group: dict[str, list[HoldingRecord]] = {}
     for holding in held(view):
@@ -168,15 +175,15 @@ async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> 
                 group,
                 None if None in parts else amounts.total(part for part in parts if part is not None),
                 sum_holdings(holdings, view.reports),
-                [ListedHolding(holding, token_of(holding, view.books)) for holding in _by_value(holdings)],
+                [
+                    ListedHolding(holding, token_of(holding, view.books))
+                    for holding in sorted(holdings, key=lambda holding: holding.id)
+                ],
                 _reported(view, group_id),
                 view.books,
             )
         )
-    return sorted(
-        totals,
-        key=lambda item: (item.total.value is None, -(item.total.value or 0), item.group.group_id),
-    )
+    return sorted(totals, key=lambda item: item.group.group_id)
 
 
 def held(view: View) -> list[HoldingRecord]:
@@ -195,10 +202,6 @@ def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> Token
 
 def _symbol(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> str | None:
     return token_of(holding, books).symbol
-
-
-def _by_value(holdings: Iterable[HoldingRecord]) -> list[HoldingRecord]:
-    return [holding for _, holding in sort_holdings(list(holdings), Order(), lambda _: None)]
 
 
 def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> bool:
@@ -242,12 +245,14 @@ def _group_of(group_id: str, holdings: Sequence[HoldingRecord], books: Mapping[H
 
 
 def _reported(view: View, group_id: str) -> Aggregate | None:
-    """The source's own aggregate, if its answers speak of exactly these accounts."""
+    """The source's own aggregate, if its answers speak of exactly these accounts between them."""
     parts = [aggregate for aggregate in view.aggregates if aggregate.group_id == group_id]
-    covered = [address for part in parts for address in part.accounts]
-    if not parts or sorted(covered) != sorted(view.addresses):
+    if not parts:
         return None
     first = parts[0]
+    covered = [address for accounts in view.summed[first.source] for address in accounts]
+    if sorted(covered) != sorted(view.addresses):
+        return None
     values = [part.value for part in parts if part.value is not None]
     return Aggregate(
         first.source,

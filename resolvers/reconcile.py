@@ -22,6 +22,7 @@ from loaders.records import (
     merged_facts,
 )
 from loaders.source import Book
+from resolvers.chain import native_facts
 
 AMOUNT_RANK = (HoldingSource.SOLANA_SPL, HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE)
 """Whose amount is shown: the one that reads the chain itself comes first."""
@@ -158,7 +159,8 @@ def _decimals(
         facts = None if book is None else book.facts(observation.asset_id)
         if facts is not None and facts.decimals is not None:
             return facts.decimals
-    return None
+    coin = native_facts(observation.asset_id)
+    return None if coin is None else coin.decimals
 
 
 def _is_zero(observation: Observation) -> bool:

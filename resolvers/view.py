@@ -15,11 +15,13 @@ from loaders.records import (
     Observation,
     Report,
     SourceStatus,
+    TokenKind,
     Wants,
 )
-from loaders.source import Book, Scope
+from loaders.source import Answer, Book, Scope
 from resolvers.context import Context
 from resolvers.reconcile import HoldingRecord, Pricing, reconcile
+from resolvers.token import kind_of
 
 _ANSWERED = (SourceStatus.OK, SourceStatus.STALE)
 _SOUND = (
@@ -32,12 +34,16 @@ _SOUND = (
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What some accounts hold within a scope; ``holdings`` in no order, those of zero included."""
+    """What some accounts hold within a scope; ``holdings`` in no order, those of zero included.
+
+    ``summed`` are the sets of accounts that each source's ``aggregates`` are over.
+    """
 
     addresses: tuple[AccountAddress, ...]
     holdings: Sequence[HoldingRecord]
     reports: Sequence[Report]
     aggregates: Sequence[Aggregate]
+    summed: Mapping[HoldingSource, frozenset[frozenset[AccountAddress]]]
     books: Mapping[HoldingSource, Book]
 
     @property
@@ -59,7 +65,7 @@ class _Said:
     address: AccountAddress
     observations: Sequence[Observation]
     reports: Sequence[Report]
-    aggregates: Sequence[Aggregate]
+    answer: Answer
 
 
 async def load_view(context: Context, addresses: tuple[AccountAddress, ...], scope: Scope, wants: Wants) -> View:
@@ -74,8 +80,12 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
     return View(
         addresses,
         context.reconciled[key],
-        _merge(said),
-        list(dict.fromkeys(aggregate for one in said for aggregate in one.aggregates)),
+        await _report(context, said, wants),
+        list(dict.fromkeys(aggregate for one in said for aggregate in one.answer.aggregates)),
+        {
+            name: frozenset(one.answer.accounts for one in said if one.source is name and one.answer.accounts)
+            for name in context.loaders.sources
+        },
         books,
     )
 
@@ -83,7 +93,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
 async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], wants: Wants) -> Sequence[Report]:
     """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
     said = await _listen(context, addresses, None, wants)
-    return _merge(said)
+    return await _report(context, said, wants)
 
 
 def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
@@ -116,13 +126,22 @@ def _within(
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
     observations: dict[tuple[str, str], Observation] = {}
+    counted = set()
     for one in scopes:
         needed = source.needed_parts(namespace, one)
         for observation in asked.answer.observations(one):
             if None in needed or observation.asset_id.chain_id in needed:
-                observations.setdefault((observation.account_id, observation.asset_id), observation)
-    reports = [report if report.chain_id in parts else report.not_requested() for report in asked.answer.reports]
-    return _Said(name, address, list(observations.values()), reports, asked.answer.aggregates)
+                key = (observation.account_id, observation.asset_id)
+                observations.setdefault(key, observation)
+                if one.allows_kind(kind_of(observation.asset_id, observation.facts), TokenKind.UNKNOWN):
+                    counted.add(key)
+    reports = [
+        report.counting(sum(report.chain_id in (None, asset.partition("/")[0]) for _, asset in counted))
+        if report.chain_id in parts
+        else report.not_requested()
+        for report in asked.answer.reports_within(scopes)
+    ]
+    return _Said(name, address, list(observations.values()), reports, asked.answer)
 
 
 def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSource, Book]) -> list[HoldingRecord]:
@@ -147,24 +166,31 @@ def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSo
     return reconcile((observation for one in said for observation in one.observations), stale, pricing)
 
 
+async def _report(context: Context, said: Sequence[_Said], wants: Wants) -> list[Report]:
+    """The reports on what was said, with how far each source has read the chain if that is wanted."""
+    reports = _merge(said)
+    if Wants.FRESHNESS not in wants:
+        return reports
+    answered = dict.fromkeys(report.source for report in reports if report.fetched_at is not None)
+    freshness = await asyncio.gather(*[context.loaders.indexed_to(name) for name in answered])
+    indexed_to = dict(zip(answered, freshness, strict=True))
+    return [
+        report if report.fetched_at is None else replace(report, indexed_to=indexed_to[report.source])
+        for report in reports
+    ]
+
+
 def _merge(said: Sequence[_Said]) -> list[Report]:
     """One report for each source, chain and outcome, over the accounts that they have in common."""
-    counts: dict[tuple[HoldingSource, AccountAddress, object], int] = {}
-    for one in said:
-        for observation in one.observations:
-            for part in (None, observation.asset_id.chain_id):
-                key = (one.source, one.address, part)
-                counts[key] = counts.get(key, 0) + 1
     reports = [report for one in said for report in one.reports]
     merged: dict[object, Report] = {}
     applicable = {report.source for report in reports if report.status is not SourceStatus.NOT_APPLICABLE}
     for report in reports:
         if report.status is SourceStatus.NOT_APPLICABLE and report.source in applicable:
             continue  # it speaks for another of the accounts
-        count = sum(counts.get((report.source, address, report.chain_id), 0) for address in report.accounts)
         alike = (report.source, report.chain_id, report.status, report.code)
         same = merged.get(alike)
-        merged[alike] = report.counting(count) if same is None else _join(same, report.counting(count))
+        merged[alike] = report if same is None else _join(same, report)
     return list(merged.values())
 
 
@@ -177,7 +203,6 @@ def _join(one: Report, other: Report) -> Report:
         truncated=one.truncated or other.truncated,
         fetched_at=min(filter(None, (one.fetched_at, other.fetched_at)), default=None),
         cache_age_seconds=_latest(one.cache_age_seconds, other.cache_age_seconds),
-        indexed_to=one.indexed_to or other.indexed_to,
         calls=one.calls | other.calls,
     )
 

@@ -141,7 +141,7 @@ class Holding(Node):
         chain, _, reference = account.rpartition(":")
         address, asset_id = AccountAddress.parse(reference), AssetId.parse(f"{chain}/{asset}")
         if address.namespace is not asset_id.chain_id.namespace:
-            raise InvalidIdError(f"names an address that cannot live on {asset_id.chain_id}")
+            raise InvalidIdError(text, f"names an address that cannot live on {asset_id.chain_id}")
         return address, asset_id
 
     @classmethod

@@ -130,15 +130,13 @@ class HoldingsView:
         wants = wants_of_total(Selection.below(info._raw_info))
         return HoldingsTotal.from_record(await load_total(info.context, self.accounts, wants))
 
-    @strawberry.field(description="A total for each chain, the worthiest first.")
+    @strawberry.field(description="A total for each chain on which something is held, or on which a source failed.")
     async def by_chain(self, info: Info) -> list[ChainTotal]:
         wants = wants_of_total(Selection.below(info._raw_info)["total"])
         totals = await total_by_chain(info.context, self.accounts, wants)
         return [ChainTotal.from_record(*total) for total in totals]
 
-    @strawberry.field(
-        description="A total for each asset group, the worthiest first. A token in no group is in no row."
-    )
+    @strawberry.field(description="A total for each asset group, by id. A token in no group is in no row.")
     async def by_asset_group(self, info: Info) -> list[AssetGroupHolding]:
         wants = wants_of_groups(Selection.below(info._raw_info))
         totals = await total_by_group(info.context, self.accounts, wants)
@@ -179,7 +177,7 @@ def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...]
         if name in view:
             yield accounts, EVERYTHING, wants
     if "sources" in view and not view.any("holdings", "holding", *sums):
-        yield accounts, EVERYTHING, wants_of_sources(view["sources"])
+        yield accounts, EVERYTHING, Wants.NOTHING
 
 
 async def _connection(info: Info, listing: Listing) -> HoldingConnection:

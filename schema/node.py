@@ -50,7 +50,7 @@ class Node:
         try:
             key = cls.parse_key(text)
         except InvalidIdError as error:
-            raise BadInputError(argument, text, str(error)) from error
+            raise BadInputError(argument, text, error.reason) from error
         return cls.load(info, key)
 
     @classmethod

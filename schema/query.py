@@ -54,8 +54,9 @@ class SubgraphQuery:
         addresses: list[AccountAddress],
         on_source_failure: SourceFailurePolicy = SourceFailurePolicy.REPORT,
     ) -> Portfolio | None:
-        check_addresses(addresses, at_least_one=True)
-        return _answer(info, on_source_failure, Portfolio.of(distinct(addresses)))
+        accounts = distinct(addresses)
+        check_addresses(accounts, at_least_one=True)
+        return _answer(info, on_source_failure, Portfolio.of(accounts))
 
     @strawberry.field(description="A token by its asset; null when no source knows it.")
     async def token(self, info: Info, asset_id: AssetId) -> Token | None:
@@ -84,7 +85,7 @@ class Query(SubgraphQuery):
 
     @strawberry.field(description="One entry per id, in the order asked.")
     def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
-        return [_node(info, "ids", id) for id in ids]
+        return [_node_or_error(info, "ids", id) for id in ids]
 
 
 def _node(info: Info, argument: str, id: str) -> Node | None:
@@ -92,6 +93,14 @@ def _node(info: Info, argument: str, id: str) -> Node | None:
     if kind not in _NODES:
         raise BadInputError(argument, id, f"is not an id of this graph: expected {', '.join(_NODES)} and a key")
     return cast("Node | None", _NODES[kind].load_text(info, argument, key))  # or an awaitable of it
+
+
+def _node_or_error(info: Info, argument: str, id: str) -> Node | None:
+    """The node, or what is wrong with its id in its place: the executor raises it there, and keeps the others."""
+    try:
+        return _node(info, argument, id)
+    except BadInputError as error:
+        return cast("Node", error)
 
 
 def _answer(info: Info, policy: SourceFailurePolicy, view: V) -> V:

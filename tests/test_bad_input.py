@@ -192,6 +192,32 @@ async def test_what_nobody_knows_is_null_and_no_error(demo: Graph) -> None:
     }
 
 
+async def test_a_bad_id_among_others_costs_them_nothing(demo: Graph) -> None:
+    response = await demo.respond(
+        "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["Wallet:0x12", f"Wallet:{EVM}"]
+    )
+    assert response["data"]["nodes"] == [None, {"id": f"Wallet:{EVM}"}]
+    (error,) = response["errors"]
+    assert error["path"] == ["nodes", 0]
+    assert error["message"].count('"0x12"') == 1
+
+
+async def test_a_portfolio_counts_an_address_once_however_often_it_is_named(demo: Graph) -> None:
+    query = "query ($a: [AccountAddress!]!) { portfolio(addresses: $a) { wallets { address } } }"
+    data = await demo.ask(query, a=[f"eip155:{chain}:{EVM}" for chain in range(1, 40)])
+    assert data["portfolio"]["wallets"] == [{"address": EVM}]
+
+
+async def test_a_cursor_goes_with_any_order_of_the_addresses(demo: Graph) -> None:
+    query = """query ($a: [AccountAddress!]!, $after: String) {
+      portfolio(addresses: $a) { holdings(first: 3, after: $after) { nodes { id } pageInfo { endCursor } } }
+    }"""
+    first = (await demo.ask(query, a=[EVM, SOLANA]))["portfolio"]["holdings"]
+    cursor = first["pageInfo"]["endCursor"]
+    one = await demo.ask(query, a=[EVM, SOLANA], after=cursor)
+    assert await demo.ask(query, a=[SOLANA, EVM], after=cursor) == one
+
+
 async def test_errors_of_the_document_have_codes_of_their_own(demo: Graph) -> None:
     for query, code in [
         ("{ wallet(", "GRAPHQL_PARSE_FAILED"),

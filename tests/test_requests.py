@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -284,3 +285,75 @@ async def test_the_trace_tells_requests_and_time_by_source_when_asked(demo: Grap
     counted = {name: len(s.requests) for name, s in demo.simulators.by_source().items() if s.requests}
     assert {name: upstream["requests"] for name, upstream in traced.items()} == counted
     assert all(upstream["milliseconds"] > 0 for upstream in traced.values())
+
+
+PLAIN = Counter({"ONDO_GM ethereum-1": 1, "ONDO_GM bsc-56": 1, "ONEBALANCE": 1})
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        # A share is of the whole: the list and the whole are asked for at once.
+        ('{ wallet(address: "EVM") { holdings(filter: {chains: ["eip155:1"]}) { edges { share } } } }', PLAIN),
+        # What is known of freshness costs no balance again.
+        (
+            '{ wallet(address: "EVM", onSourceFailure: FAIL) { total { valueUsd } sources { indexedTo { time } } } }',
+            PLAIN,
+        ),
+        # However deep a field lies and whatever it awaits first, it goes with the others.
+        (
+            """{ v: wallet(address: "EVM") { sources { status } }
+              w: wallet(address: "EVM", onSourceFailure: FAIL) {
+                holdings(filter: {sources: [ONDO_GM]}) { totalCount } } }""",
+            Counter({"ONDO_GM ethereum-1": 1, "ONDO_GM bsc-56": 1}),
+        ),
+        # Each scope asks its own chains.
+        (
+            """{ wallet(address: "EVM") {
+              a: holdings(filter: {chains: ["eip155:1"], sources: [ONDO_GM]}) { totalCount }
+              b: holding(assetId: "eip155:1/erc20:0x14c3abf95cb9c93a8b82c1cdcb76d72cb87b2d4c") { amount } } }""",
+            Counter({"ONDO_GM ethereum-1": 1, "ONEBALANCE": 1}),
+        ),
+        # A kind of token that cannot be on the chains of an address costs nothing.
+        ('{ wallet(address: "EVM") { holdings(filter: {kinds: [SPL, SPL_2022]}) { totalCount } } }', Counter()),
+        ('{ wallet(address: "SOLANA") { holdings(filter: {kinds: [ERC20]}) { totalCount } } }', Counter()),
+    ],
+)
+async def test_neighbours_depth_and_order_change_nothing_in_what_is_asked(
+    demo: Graph, query: str, expected: Counter[str]
+) -> None:
+    await demo.ask(query.replace("EVM", EVM).replace("SOLANA", SOLANA))
+    assert balance_requests(demo.simulators) == expected
+
+
+async def test_owners_who_want_different_mints_are_not_asked_about_each_others(demo: Graph) -> None:
+    query = """query ($a: AccountAddress!, $b: AccountAddress!, $x: AssetId!, $y: AssetId!) {
+      a: wallet(address: $a) { holding(assetId: $x) { amount } }
+      b: wallet(address: $b) { holding(assetId: $y) { amount } }
+    }"""
+    wrapped = "So11111111111111111111111111111111111111112"
+    one, other = SOLANA, "GXYBNgyYKbSLr938VJCpmGLCUaAHWsncTi7jDoQSdFR9"
+    x, y = f"{SOLANA_CHAIN}/token:{USDC_MINT}", f"{SOLANA_CHAIN}/token:{wrapped}"
+    await demo.ask(query, a=one, b=other, x=x, y=y)
+    asked = {(r.param("owner"), r.param("mint")) for r in demo.simulators.thegraph.asked(SPL_BALANCES)}
+    assert asked == {(one, USDC_MINT), (other, wrapped)}
+
+
+async def test_own_aggregates_are_asked_for_apart_only_where_they_are_read(demo: Graph) -> None:
+    query = """query ($a: [AccountAddress!]!) {
+      portfolio(addresses: $a) { holdings { totalCount } byAssetGroup { group { groupId } reported { rawAmount } } }
+      wallets(addresses: $a) { holdings { totalCount } byAssetGroup { group { groupId } reported { rawAmount } } }
+    }"""
+    data = await demo.ask(query, a=[EVM, "6xkW7gfUpgi9LJkPrfDYEKKBw6kWribfSDVdL1ySEufy"])
+    assert balance_requests(demo.simulators)["ONEBALANCE"] == 2
+
+    def reported(view: dict[str, Any]) -> dict[str, int]:
+        rows = {row["group"]["groupId"]: row["reported"] for row in view["byAssetGroup"]}
+        return {id: int(row["rawAmount"]) for id, row in rows.items() if id.startswith("ob:")}
+
+    evm, solana = map(reported, data["wallets"])
+    assert set(evm) - set(solana)
+    assert set(solana) - set(evm)
+    assert reported(data["portfolio"]) == {
+        id: evm.get(id, 0) + solana.get(id, 0) for id in evm.keys() | solana.keys()
+    }

@@ -68,7 +68,6 @@ class Upstreams:
             name,
             base_url,
             headers,
-            self.settings.timeout_seconds,
             codeless_403_is_unauthorized=codeless_403_is_unauthorized,
         )
         return client
@@ -85,11 +84,6 @@ class Upstreams:
         if self._session is None:
             raise RuntimeError("the upstreams are not open: wrap the application's life in `async with upstreams:`")
         return self._session
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the session is open."""
-        return self._session is not None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(

@@ -105,10 +105,7 @@ def decode_json(body: bytes) -> Any:
 
 
 class HttpClient:
-    """GET requests to one upstream over the shared session.
-
-    ``timeout`` bounds a request in seconds; a caller's own deadline, in event-loop time, may end its wait earlier.
-    """
+    """GET requests to one upstream over the shared session."""
 
     def __init__(
         self,
@@ -116,7 +113,6 @@ class HttpClient:
         name: str,
         base_url: str,
         headers: Mapping[str, str],
-        timeout: float,
         *,
         codeless_403_is_unauthorized: bool = False,
     ) -> None:
@@ -124,7 +120,6 @@ class HttpClient:
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
-        self._timeout = timeout
         self._codeless_403_is_unauthorized = codeless_403_is_unauthorized
         self._flights: dict[str, _Flight] = {}
         self.last_outcome: str | None = None
@@ -135,6 +130,7 @@ class HttpClient:
     ) -> Fetched[T]:
         """Asks once for all who ask the same at the same time; ``read`` turns the JSON into records.
 
+        A request lives until all who wait for it have the answer or are past their ``deadline``, in event-loop time.
         Raises a ``LoadError``: nothing else gets out. ``read`` raises ``ValueError`` for a wrong shape.
         """
         query = "&".join(f"{name}={quote(value, safe=',:/')}" for name, value in params.items())
@@ -144,10 +140,12 @@ class HttpClient:
         if flight is None:
             flight = self._take_off(url, read)
         flight.waiting += 1
+        late = False
         try:
             async with asyncio.timeout_at(deadline):
                 value, fetched_at = await asyncio.shield(flight.task)
         except TimeoutError:
+            late = True
             raise UpstreamTimeoutError(calls=_NO_CALLS if shared else flight.calls) from None
         except LoadError as error:
             raise type(error)(
@@ -156,7 +154,7 @@ class HttpClient:
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.task.done():
-                flight.task.cancel()
+                flight.task.cancel(UpstreamTimeoutError.code.value if late else None)
                 self._flights.pop(url, None)
         return Fetched(value, fetched_at, _NO_CALLS if shared else flight.calls)
 
@@ -176,12 +174,15 @@ class HttpClient:
     async def _request(self, url: str, read: Callable[[Any], T]) -> tuple[T, datetime]:
         log, started, outcome = _request_log.get(), time.perf_counter(), "CANCELLED"
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await self._exchange(url)
+            body = await self._exchange(url)
             fetched_at = datetime.now(UTC)
             value = _read(body, read)
             outcome = self.last_outcome = "OK"
             return value, fetched_at
+        except asyncio.CancelledError as error:
+            if error.args == (UpstreamTimeoutError.code.value,):
+                outcome = self.last_outcome = UpstreamTimeoutError.code.value
+            raise
         except Exception as error:
             failure = _load_error(error)
             if failure is None:
@@ -204,7 +205,7 @@ class HttpClient:
 
     def _failure(self, status: int, headers: Mapping[str, str], body: Any) -> LoadError:
         if status == 429:
-            return UpstreamRateLimitedError(retry_after_seconds=_retry_after(headers))
+            return UpstreamRateLimitedError(retry_after_seconds=_retry_after(headers, limited=True))
         if status == 401:
             return UpstreamUnauthorizedError()
         if status in (402, 403):
@@ -217,7 +218,7 @@ class HttpClient:
         if 400 <= status < 500:
             return UpstreamRejectedError()
         if status >= 500:
-            return UpstreamFailedError(retry_after_seconds=_retry_after(headers))
+            return UpstreamFailedError(retry_after_seconds=_retry_after(headers, limited=False))
         return UpstreamResponseError()  # a redirect, or a 2xx that carries no records
 
     def failure_in_body(self, body: Any) -> LoadError | None:
@@ -263,19 +264,22 @@ def _read(body: bytes, read: Callable[[Any], T]) -> T:
         return read(decode_json(body))
     except LoadError:
         raise
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise UpstreamResponseError() from error
 
 
-def _retry_after(headers: Mapping[str, str]) -> int | None:
-    """Seconds to wait by ``Retry-After`` (RFC 9110, section 10.2.3) or ``x-ratelimit-reset`` (Unix seconds)."""
+def _retry_after(headers: Mapping[str, str], *, limited: bool) -> int | None:
+    """Seconds to wait by ``Retry-After`` (RFC 9110, section 10.2.3), or by ``x-ratelimit-reset`` (Unix seconds).
+
+    The latter comes with every answer, and means a wait only when the limit was met.
+    """
     now = time.time()
     if (text := headers.get("Retry-After")) is not None:
         try:
             seconds = float(text) if _is_number(text) else parsedate_to_datetime(text).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    elif (text := headers.get("x-ratelimit-reset")) is not None and _is_number(text):
+    elif limited and (text := headers.get("x-ratelimit-reset")) is not None and _is_number(text):
         seconds = float(text) - now
     else:
         return None

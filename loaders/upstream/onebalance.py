@@ -73,7 +73,6 @@ class ChainRecord(UpstreamRecord):
     """A chain that OneBalance covers."""
 
     chain: _ChainName
-    isTestnet: bool = False  # noqa: N815
 
     @property
     def chain_id(self) -> str:

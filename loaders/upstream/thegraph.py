@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, PlainValidator
 
 from loaders.upstream.fields import (
     Decimals,
@@ -93,7 +93,7 @@ class NetworkRecord(UpstreamRecord):
     """How far a network is indexed, by category of data."""
 
     id: str
-    indexed_to: tuple[_IndexedTo, ...] = ()
+    indexed_to: Annotated[Rows[_IndexedTo], PlainValidator(RowReader(_IndexedTo))] = Rows(())
 
 
 _SPL = RowReader(SplBalanceRecord)

@@ -154,8 +154,8 @@ SOL_ROW = asset_row("SOL", 9, SOL)
 
 @pytest.mark.parametrize(
     "row",
-    ["...", asset_row("ETH", "eighteen", ETH), {"symbol": "ETH"}, {**ETH_ROW, "aggregatedEntities": ["..."]}],
-    ids=["dots", "decimals", "no id", "entities"],
+    ["...", asset_row("ETH", "eighteen", ETH), {"symbol": "ETH"}],
+    ids=["dots", "decimals", "no id"],
 )
 async def test_a_row_of_the_register_of_onebalance_that_cannot_be_read_makes_it_partial(
     graph: Graph, row: Any
@@ -168,6 +168,15 @@ async def test_a_row_of_the_register_of_onebalance_that_cannot_be_read_makes_it_
     assert (report["status"], report["code"]) == ("PARTIAL", "BAD_RESPONSE")
     assert seen.view["total"]["complete"] is False
     assert seen.view["total"]["missingSources"] == [ONEBALANCE]
+
+
+async def test_an_aggregate_of_unreadable_members_is_asked_for_all_the_same(graph: Graph) -> None:
+    body = orjson.dumps([{**ETH_ROW, "aggregatedEntities": ["..."]}, USDC_ROW, SOL_ROW])
+    graph.simulators.onebalance.inject(Fault(status=200, body=body, path=ASSETS_LIST))
+    seen = await look(graph)
+    assert seen.held == HEALTHY
+    (report,) = seen.reports(ONEBALANCE)
+    assert (report["status"], report["code"]) == ("PARTIAL", "BAD_RESPONSE")
 
 
 @pytest.mark.parametrize("body", [b'["..."]', b'[{"id": "ob:eth"}, {"id": "ob:usdc"}]'])
