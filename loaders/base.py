@@ -23,6 +23,8 @@ class _PatientDataLoader(DataLoader[K, V]):
     wants must go together all the same.
     """
 
+    closed = False
+
     def do_resolve_reject(self, key: K, future: asyncio.Future[V]) -> None:
         """Queues a load, and waits with the first of them for the others."""
         self._queue.append(Waiting(key=key, future=future))
@@ -31,7 +33,11 @@ class _PatientDataLoader(DataLoader[K, V]):
 
     def _wait(self, joined: int, idle: int) -> None:
         idle = idle + 1 if len(self._queue) == joined else 0
-        if idle < _IDLE_TICKS:
+        if self.closed:
+            waiting, self._queue = self._queue, []
+            for load in waiting:
+                load.future.cancel()
+        elif idle < _IDLE_TICKS:
             self.loop.call_soon(self._wait, len(self._queue), idle)
         else:
             dispatch_queue(self)
@@ -44,7 +50,7 @@ class BatchLoader(ABC, Generic[K, V]):
     """
 
     def __init__(self) -> None:
-        self._loader: DataLoader[K, V] = _PatientDataLoader(self._batch)
+        self._loader: _PatientDataLoader[K, V] = _PatientDataLoader(self._batch)
         self._batches: set[asyncio.Task[Any]] = set()
 
     async def load(self, key: K) -> V:
@@ -52,7 +58,8 @@ class BatchLoader(ABC, Generic[K, V]):
         return await asyncio.shield(self._loader.load(key))
 
     def close(self) -> None:
-        """Cancels what is still being fetched: nobody is left to want it."""
+        """Cancels what is still being fetched, or was about to be: nobody is left to want it."""
+        self._loader.closed = True
         for batch in self._batches:
             batch.cancel()
 
