@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from loaders.answers import AnswerKey, Asked
-from loaders.caip import AccountAddress, AccountId
+from loaders.caip import AccountAddress, AccountId, AssetId
 from loaders.records import (
     Aggregate,
     HoldingSource,
@@ -125,18 +125,19 @@ def _within(
     scopes = [one for one in (asked.scopes if scope is None else (scope,)) if one.allows_source(name)]
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
-    observations: dict[tuple[str, str], Observation] = {}
-    counted = set()
+    observations: dict[AssetId, Observation] = {}
+    counted = set[AssetId]()
     for one in scopes:
         needed = source.needed_parts(namespace, one)
         for observation in asked.answer.observations(one):
-            if None in needed or observation.asset_id.chain_id in needed:
-                key = (observation.account_id, observation.asset_id)
-                observations.setdefault(key, observation)
-                if one.allows_kind(kind_of(observation.asset_id, observation.facts), TokenKind.UNKNOWN):
-                    counted.add(key)
+            asset_id = observation.asset_id
+            if None in needed or asset_id.chain_id in needed:
+                observations.setdefault(asset_id, observation)
+                kind = kind_of(asset_id, observation.facts)
+                if kind is TokenKind.UNKNOWN or one.allows_kind(kind):
+                    counted.add(asset_id)
     reports = [
-        report.counting(sum(report.chain_id in (None, asset.partition("/")[0]) for _, asset in counted))
+        report.counting(sum(report.chain_id in (None, asset_id.chain_id) for asset_id in counted))
         if report.chain_id in parts
         else report.not_requested()
         for report in asked.answer.reports_within(scopes)
