@@ -54,6 +54,8 @@ class Loaders:
             answers.close()
         self.books.close()
         self.holders.close()
+        for reading in self._readings.values():
+            reading.close()
 
     async def read_books(
         self, names: frozenset[HoldingSource] | None, wants: Wants, asset_ids: Sequence[AssetId] = ()

@@ -67,19 +67,24 @@ class _Asset:
 
 @dataclass(frozen=True, slots=True)
 class _Metadata:
-    """The register, and its members by group; what it lacks may yet exist if it is not ``complete``."""
+    """The register, and its members by group.
+
+    What it lacks may yet exist if it is not ``complete``, and may be held if an asset in it has no known place.
+    """
 
     by_asset_id: Mapping[AssetId, _Asset]
     members: Mapping[str, tuple[AssetId, ...]]
     complete: bool
+    placed: bool
 
 
 def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     by_asset_id: dict[AssetId, _Asset] = {}
     members: dict[str, list[AssetId]] = {}
     complete = not records.dropped
+    placed = all(record.addresses.rows for record in records.rows)
     for record in records.rows:
-        complete &= bool(record.addresses.rows) and not record.addresses.dropped
+        complete &= not record.addresses.dropped
         tags = record.tags
         for place in record.addresses.rows:
             chain_id = _CHAIN_IDS.get(place.networkChainId)
@@ -98,7 +103,7 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
                 None if tags is None else clean_name(tags.instrumentType),
             )
             members.setdefault(_group_id(record.symbol), []).append(asset_id)
-    return _Metadata(by_asset_id, {group_id: tuple(assets) for group_id, assets in members.items()}, complete)
+    return _Metadata(by_asset_id, {group_id: tuple(assets) for group_id, assets in members.items()}, complete, placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +192,23 @@ class _Request:
 
 class _OndoAnswer(Answer):
     def __init__(
-        self, reports: Sequence[Report], rows: Sequence[tuple[AccountAddress, AssetId, _Balance, datetime]]
+        self,
+        reports: Sequence[Report],
+        rows: Sequence[tuple[AccountAddress, AssetId, _Balance, datetime]],
+        register: _Metadata | None = None,
     ) -> None:
         super().__init__(reports)
         self._rows = rows
+        self._register = register
+
+    def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
+        """A chain on which nothing that is wanted can be held is answered by the register alone."""
+        return [
+            report
+            if report.chain_id is None or any(_may_hold(self._register, report.chain_id, scope) for scope in scopes)
+            else Report(report.source, report.chain_id, report.accounts, SourceStatus.OK)
+            for report in self.reports
+        ]
 
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each token held; ``amount`` in whole tokens."""
@@ -238,7 +256,9 @@ class _OndoBook(Book):
         changes: Mapping[str, EnhancedPriceRecord] | LoadError | None,
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
-        self._metadata = _Metadata({}, {}, complete=False) if isinstance(metadata, LoadError) else metadata
+        self._metadata = (
+            _Metadata({}, {}, complete=False, placed=False) if isinstance(metadata, LoadError) else metadata
+        )
         self.knows_all = self._metadata.complete
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
         self._prices = prices.by_symbol if isinstance(prices, _Prices) else {}
@@ -370,7 +390,7 @@ class OndoSource(Source):
                     for asset_id, balance in outcome.by_holder.get(address, {}).items()
                 )
         return {
-            address: _OndoAnswer(list(by_part.values()), rows.get(address, []))
+            address: _OndoAnswer(list(by_part.values()), rows.get(address, []), register)
             for address, by_part in reports.items()
         }
 
@@ -476,7 +496,7 @@ def _names_a_token(scope: Scope, chain_id: ChainId) -> bool:
 
 
 def _may_hold(register: _Metadata | None, chain_id: ChainId, scope: Scope) -> bool:
-    if register is None or not register.complete or scope.asset_ids is None:
+    if register is None or not (register.complete and register.placed) or scope.asset_ids is None:
         return True
     return any(asset_id in register.by_asset_id for asset_id in _tokens_on(chain_id, scope))
 

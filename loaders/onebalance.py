@@ -361,7 +361,13 @@ def _pairs(questions: Sequence[Question]) -> list[tuple[Question, ...]]:
 
 
 def _mate(question: Question, solana: Mapping[AccountAddress, Question]) -> AccountAddress | None:
-    return next((a for a in sorted(question.company) if a in solana and not solana[a].apart), None)
+    for address in sorted(question.company):
+        mate = solana.get(address)
+        if mate is not None and not mate.apart:
+            summed = (question.wants | mate.wants) & Wants.AGGREGATES
+            if not summed or question.company == mate.company:
+                return address
+    return None
 
 
 def _call(pair: Sequence[Question], assets: _Assets) -> _Call | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -51,7 +52,12 @@ class Reading:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self._seen: dict[Register[object], object] = {}
+        self._seen: dict[Register[object], asyncio.Task[object]] = {}
+
+    def close(self) -> None:
+        """Cancels what is still being read."""
+        for seen in self._seen.values():
+            seen.cancel()
 
     async def try_read(self, register: Register[T]) -> T | LoadError:
         """The register's list, or why it could not be read."""
@@ -64,13 +70,14 @@ class Reading:
         """The register's list; raises a ``LoadError``."""
         key: Register[object] = register
         if key not in self._seen:
-            outcome: object
-            try:
-                outcome = await register.read(self.deadline)
-            except LoadError as error:
-                outcome = error
-            self._seen.setdefault(key, outcome)
-        seen = self._seen[key]
+            self._seen[key] = asyncio.create_task(self._read(key))
+        seen = await asyncio.shield(self._seen[key])
         if isinstance(seen, LoadError):
             raise seen
         return seen  # type: ignore[return-value]  # what this register gave
+
+    async def _read(self, register: Register[object]) -> object:
+        try:
+            return await register.read(self.deadline)
+        except LoadError as error:
+            return error

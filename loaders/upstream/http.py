@@ -86,6 +86,7 @@ class _Flight:
     task: asyncio.Task[Any]
     calls: frozenset[int]
     waiting: int = 0
+    late: bool = False
 
 
 def _unsupported_constant(name: str) -> Any:
@@ -138,14 +139,16 @@ class HttpClient:
         flight = self._flights.get(url)
         shared = flight is not None
         if flight is None:
+            if deadline <= asyncio.get_running_loop().time():
+                raise UpstreamTimeoutError()
             flight = self._take_off(url, read)
         flight.waiting += 1
-        late = False
         try:
             async with asyncio.timeout_at(deadline):
                 value, fetched_at = await asyncio.shield(flight.task)
         except TimeoutError:
-            late = True
+            flight.late = True
+            self._forget(url, flight)  # who asks from now on has better chances with a request of its own
             raise UpstreamTimeoutError(calls=_NO_CALLS if shared else flight.calls) from None
         except LoadError as error:
             raise type(error)(
@@ -154,8 +157,8 @@ class HttpClient:
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.task.done():
-                flight.task.cancel(UpstreamTimeoutError.code.value if late else None)
-                self._flights.pop(url, None)
+                flight.task.cancel(UpstreamTimeoutError.code.value if flight.late else None)
+                self._forget(url, flight)
         return Fetched(value, fetched_at, _NO_CALLS if shared else flight.calls)
 
     def _take_off(self, url: str, read: Callable[[Any], Any]) -> _Flight:
@@ -163,13 +166,16 @@ class HttpClient:
         flight = self._flights[url] = _Flight(task, frozenset((next(_call_numbers),)))
 
         def land(done: asyncio.Task[Any]) -> None:
-            if self._flights.get(url) is flight:
-                del self._flights[url]
+            self._forget(url, flight)
             if not done.cancelled():
                 done.exception()  # retrieved, also when every waiter is gone
 
         task.add_done_callback(land)
         return flight
+
+    def _forget(self, url: str, flight: _Flight) -> None:
+        if self._flights.get(url) is flight:
+            del self._flights[url]
 
     async def _request(self, url: str, read: Callable[[Any], T]) -> tuple[T, datetime]:
         log, started, outcome = _request_log.get(), time.perf_counter(), "CANCELLED"
