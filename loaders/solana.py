@@ -71,29 +71,76 @@ _SOL = TokenFacts(
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """What a request for token accounts is narrowed to; None does not narrow."""
+    """What a request for token accounts is narrowed to: at most one of the lists; None does not narrow."""
 
     mints: frozenset[str] | None
     token_accounts: frozenset[str] | None
     program_id: str | None
     zero: bool
 
+    def covers(self, other: _Filter) -> bool:
+        """Whether all that the other lets through passes here too."""
+        return (
+            _within(other.mints, self.mints)
+            and _within(other.token_accounts, self.token_accounts)
+            and self.program_id in (None, other.program_id)
+            and (self.zero or not other.zero)
+        )
+
+    def united(self, other: _Filter) -> _Filter | None:
+        """One filter that lets through what both do, and little else; None when they are better asked apart."""
+        if self.covers(other):
+            return self
+        if other.covers(self):
+            return other
+        return self | other if self.shape == other.shape else None
+
     def __or__(self, other: _Filter) -> _Filter:
-        """A filter that lets both through."""
-        return _Filter(
-            None if self.mints is None or other.mints is None else self.mints | other.mints,
-            None
+        """A filter of the same shape with the lists of both."""
+        return replace(
+            self,
+            mints=None if self.mints is None or other.mints is None else self.mints | other.mints,
+            token_accounts=None
             if self.token_accounts is None or other.token_accounts is None
             else self.token_accounts | other.token_accounts,
-            self.program_id if self.program_id == other.program_id else None,
-            self.zero or other.zero,
+        )
+
+    def serves(self, other: _Filter) -> bool:
+        """Whether a request with this filter gives some of what the other wants."""
+        return (
+            _meet(self.mints, other.mints)
+            and _meet(self.token_accounts, other.token_accounts)
+            and self.program_id in (None, other.program_id)
+            and (self.zero or not other.zero)
         )
 
     @property
     def shape(self) -> _Filter:
         """The filter without its lists: owners whose filters have one shape share requests."""
         none = frozenset[str]()
-        return _Filter(self.mints and none, self.token_accounts and none, self.program_id, self.zero)
+        return replace(self, mints=self.mints and none, token_accounts=self.token_accounts and none)
+
+
+def _within(inner: frozenset[str] | None, outer: frozenset[str] | None) -> bool:
+    return outer is None or (inner is not None and inner <= outer)
+
+
+def _meet(asked: frozenset[str] | None, wanted: frozenset[str] | None) -> bool:
+    return asked is None or (wanted is not None and not asked.isdisjoint(wanted))
+
+
+def _unite(filters: Sequence[_Filter]) -> list[_Filter]:
+    """As few filters as give what all of these do, the widest first."""
+    united: list[_Filter] = []
+    for narrowed in sorted(filters, key=lambda one: (one.mints is not None) + (one.token_accounts is not None)):
+        for index, seen in enumerate(united):
+            together = seen.united(narrowed)
+            if together is not None:
+                united[index] = together
+                break
+        else:
+            united.append(narrowed)
+    return united
 
 
 _Key = tuple[str, str, str]
@@ -125,7 +172,7 @@ class _Owner:
 
     rows: dict[_Key, SplBalanceRecord] = field(default_factory=dict)
     native: NativeBalanceRecord | None = None
-    of_rows: _Outcome = field(default_factory=_Outcome)
+    of_rows: dict[_Filter, _Outcome] = field(default_factory=dict)
     of_native: _Outcome = field(default_factory=_Outcome)
 
     def add(self, row: SplBalanceRecord) -> None:
@@ -151,15 +198,20 @@ def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
 
 class _SolanaAnswer(Answer):
     def __init__(self, address: AccountAddress, owner: _Owner) -> None:
-        super().__init__([_report(address, [owner.of_rows, owner.of_native])])
+        super().__init__([_report(address, [*owner.of_rows.values(), owner.of_native])])
         self._address = address
         self._account_id = AccountId.of(SOLANA_MAINNET, address)
         self._owner = owner
         self._fetched_at = self.reports[0].fetched_at or datetime.now(UTC)
 
     def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
-        """Token accounts and SOL are asked for apart, and one may fail without the other."""
-        parts = [self._owner.of_rows] if any(_filter(scope) is not None for scope in scopes) else []
+        """Token accounts and SOL are asked for in requests of their own, and one may fail without the others."""
+        filters = [narrowed for scope in scopes if (narrowed := _filter(scope)) is not None]
+        parts = [
+            outcome
+            for asked, outcome in self._owner.of_rows.items()
+            if any(asked.serves(narrowed) for narrowed in filters)
+        ]
         parts += [self._owner.of_native] if any(_needs_native(scope) for scope in scopes) else []
         return [_report(self._address, parts)] if parts else self.reports
 
@@ -270,8 +322,7 @@ class SolanaSource(Source):
         native: dict[bool, list[AccountAddress]] = {}
         for question in questions:
             filters = [narrowed for scope in question.scopes if (narrowed := _filter(scope)) is not None]
-            if filters:
-                narrowed = reduce(or_, filters)
+            for narrowed in _unite(filters):
                 filtered.setdefault(narrowed.shape, []).append((question.address, narrowed))
             native_scopes = [scope for scope in question.scopes if _needs_native(scope)]
             if native_scopes:
@@ -324,12 +375,10 @@ class SolanaSource(Source):
     ) -> None:
         batch = self._plan.batch
 
-        async def read(
-            some: Sequence[AccountAddress], mints: Sequence[str], accounts: Sequence[str], narrowed: _Filter
-        ) -> None:
-            rows, went = await self._read_pages(some, mints, accounts, narrowed, reading.deadline)
+        async def read(some: Sequence[AccountAddress], narrowed: _Filter) -> None:
+            rows, went = await self._read_pages(some, narrowed, reading.deadline)
             for address in some:
-                owners[address].of_rows.add(went)
+                owners[address].of_rows[narrowed] = went
             for row in rows:
                 if row.owner in some:
                     owners[AccountAddress(row.owner)].add(row)
@@ -338,18 +387,12 @@ class SolanaSource(Source):
         for some in _chunks(group, min(batch, self._plan.page)):
             together = reduce(or_, [narrowed for _, narrowed in some])
             addresses = [address for address, _ in some]
-            requests += [
-                read(addresses, mints, accounts, together)
-                for mints in _chunks(sorted(together.mints or ()), batch) or [[]]
-                for accounts in _chunks(sorted(together.token_accounts or ()), batch) or [[]]
-            ]
+            requests += [read(addresses, part) for part in _parts(together, batch)]
         await asyncio.gather(*requests)
 
     async def _read_pages(
         self,
         owners: Sequence[str],
-        mints: Sequence[str],
-        token_accounts: Sequence[str],
         narrowed: _Filter,
         deadline: float,
     ) -> tuple[list[SplBalanceRecord], _Outcome]:
@@ -361,8 +404,8 @@ class SolanaSource(Source):
                     owners,
                     page,
                     deadline,
-                    mints=mints,
-                    token_accounts=token_accounts,
+                    mints=sorted(narrowed.mints or ()),
+                    token_accounts=sorted(narrowed.token_accounts or ()),
                     program_id=narrowed.program_id,
                     include_zero=narrowed.zero,
                 )
@@ -441,7 +484,19 @@ def _filter(scope: Scope) -> _Filter | None:
         return None
     if scope.token_accounts is not None and not scope.token_accounts:
         return None
+    if scope.token_accounts is not None:
+        mints = None  # one list tells enough; the rows are filtered here as well
     return _Filter(mints, scope.token_accounts, _only_program(wanted), scope.zero)
+
+
+def _parts(narrowed: _Filter, size: int) -> list[_Filter]:
+    """The filter in parts whose lists are no longer than this."""
+    if narrowed.mints is not None:
+        return [replace(narrowed, mints=frozenset(some)) for some in _chunks(sorted(narrowed.mints), size)]
+    if narrowed.token_accounts is not None:
+        accounts = _chunks(sorted(narrowed.token_accounts), size)
+        return [replace(narrowed, token_accounts=frozenset(some)) for some in accounts]
+    return [narrowed]
 
 
 def _only_program(kinds: Sequence[TokenKind]) -> str | None:
