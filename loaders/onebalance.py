@@ -28,7 +28,7 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import KINDS, Answer, Book, Question, Scope, Source, failed_report, partial_report
+from loaders.source import KINDS, Answer, Book, NoAnswer, Question, Scope, Source, failed_report, partial_report
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.onebalance import (
@@ -183,19 +183,36 @@ class _CallAnswer:
 
 
 class _OneBalanceAnswer(Answer):
-    def __init__(
-        self,
-        reports: Sequence[Report],
-        aggregates: Sequence[Aggregate],
-        accounts: frozenset[AccountAddress],
-        address: AccountAddress,
-        rows: Mapping[AssetId, _Balance],
-        fetched_at: datetime,
-    ) -> None:
-        super().__init__(reports, aggregates, accounts)
-        self._address = address
-        self._rows = rows
-        self._fetched_at = fetched_at
+    """What came of the one request for an address; ``outcome`` None when none was needed: the register answered."""
+
+    def __init__(self, question: Question, assets: _Assets, outcome: Fetched[_CallAnswer] | LoadError | None) -> None:
+        self._address = question.address
+        self._assets = assets
+        self._outcome = outcome
+        said = outcome.value if isinstance(outcome, Fetched) else _CallAnswer()
+        self._rows = said.rows.get(question.address, {})
+        self._fetched_at = outcome.fetched_at if isinstance(outcome, Fetched) else _NEVER
+        accounts = frozenset({question.address} if outcome is None else said.rows)
+        super().__init__(self.reports_within(question.scopes), said.aggregates, accounts)
+
+    def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
+        """Assets that are refused or cannot be read are missing only where they are wanted."""
+        source, address, outcome = HoldingSource.ONEBALANCE, self._address, self._outcome
+        report = Report(source, None, (address,), SourceStatus.OK)
+        aggregated = any(self._assets.ids(address.namespace, scope) for scope in scopes)
+        named = any(self._assets.outsiders(address.namespace, scope) for scope in scopes)
+        missing = self._assets.unreadable and any(scope.asset_ids is None for scope in scopes)
+        if outcome is not None and (aggregated or named):
+            if isinstance(outcome, LoadError):
+                return [failed_report(source, None, address, outcome)]
+            refused = outcome.value.refused if named else None
+            if refused is not None and not aggregated:
+                return [failed_report(source, None, address, refused)]
+            report = replace(report, fetched_at=outcome.fetched_at, calls=outcome.calls)
+            if refused is not None:
+                return [partial_report(report, refused)]
+            missing |= outcome.value.unreadable
+        return [partial_report(report, UpstreamResponseError()) if missing else report]
 
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each asset, zero balances included; ``raw`` in the asset's own smallest units."""
@@ -265,18 +282,13 @@ class OneBalanceSource(Source):
         try:
             assets = await reading.read(self._assets)
         except LoadError as error:
-            return {
-                q.address: _OneBalanceAnswer(
-                    [failed_report(self.name, None, q.address, error)], (), frozenset(), q.address, {}, _NEVER
-                )
-                for q in questions
-            }
+            return {q.address: NoAnswer([failed_report(self.name, None, q.address, error)]) for q in questions}
         calls = [call for pair in _pairs(questions) if (call := _call(pair, assets)) is not None]
         fetched = await asyncio.gather(*[self._fetch(call, assets, reading) for call in calls])
         outcomes = {
             address: outcome for call, outcome in zip(calls, fetched, strict=True) for address in call.addresses
         }
-        return {q.address: self._answer(q, assets, outcomes.get(q.address)) for q in questions}
+        return {q.address: _OneBalanceAnswer(q, assets, outcomes.get(q.address)) for q in questions}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """The register of aggregates."""
@@ -300,37 +312,13 @@ class OneBalanceSource(Source):
                 return error
             # It was the named assets that were refused: they must not cost the others.
             answer = await self._fetch(replace(call, asset_ids=()), assets, reading)
-            if not isinstance(answer, LoadError):
+            if isinstance(answer, LoadError):
+                answer.calls |= error.calls
+            else:
                 answer.value.refused = error
             return answer
         except LoadError as error:
             return error
-
-    def _answer(
-        self, question: Question, assets: _Assets, outcome: Fetched[_CallAnswer] | LoadError | None
-    ) -> Answer:
-        address = question.address
-        if isinstance(outcome, LoadError):
-            report = failed_report(self.name, None, address, outcome)
-            return _OneBalanceAnswer([report], (), frozenset(), address, {}, _NEVER)
-        unknown = assets.unreadable and any(scope.asset_ids is None for scope in question.scopes)
-        # Without a request it was the register that answered: nothing that is wanted is in it.
-        said = _CallAnswer({address: {}}) if outcome is None else outcome.value
-        report = Report(
-            self.name,
-            None,
-            (address,),
-            SourceStatus.OK,
-            fetched_at=None if outcome is None else outcome.fetched_at,
-            calls=frozenset() if outcome is None else outcome.calls,
-        )
-        if said.refused is not None:
-            report = partial_report(report, said.refused)
-        elif said.unreadable or unknown:
-            report = partial_report(report, UpstreamResponseError())
-        rows = said.rows.get(address, {})
-        accounts = frozenset(said.rows)
-        return _OneBalanceAnswer([report], said.aggregates, accounts, address, rows, report.fetched_at or _NEVER)
 
 
 # When nothing was fetched there are no rows that could show this.

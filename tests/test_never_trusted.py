@@ -158,3 +158,56 @@ async def test_who_joins_a_request_of_another_has_a_whole_deadline_of_its_own() 
     assert (failed["status"], failed["code"]) == ("FAILED", "TIMEOUT")
     assert (fine["status"], fine["upstreamCalls"]) == ("OK", 0)
     assert len(simulators.onebalance.asked(ONEBALANCE_BALANCES)) == 1
+
+
+async def test_an_upstream_that_lost_one_request_is_back_for_those_who_ask_later() -> None:
+    simulators = Simulators.demo()
+    simulators.ondo.inject(Fault(kind="hang", path="/v1/assets/all/metadata", times=1))
+    async with open_graph(simulators, timeout_seconds=0.5) as graph:
+        query = "query ($a: AccountAddress!) { wallet(address: $a) { total { complete unpricedCount } } }"
+        running = []
+        for _ in range(12):
+            running.append(asyncio.create_task(graph.ask(query, a="0x1db995cb2b3d9679383f0e597704a41e1521f4e1")))
+            await asyncio.sleep(0.1)
+        totals = [(await one)["wallet"]["total"] for one in running]
+    assert totals[0] == {"complete": False, "unpricedCount": 2}
+    assert totals[-1] == {"complete": True, "unpricedCount": 0}
+
+
+async def test_a_narrow_list_makes_its_wide_neighbour_no_heavier(demo: Graph) -> None:
+    query = """query ($a: AccountAddress!, $x: AssetId!, $t: String!) { wallet(address: $a) {
+      total { holdingCount }
+      zero: holdings(filter: {assetIds: [$x], includeZero: true}) { totalCount }
+      account: holdings(filter: {assetIds: [$x], tokenAccounts: [$t]}) { totalCount }
+      one: holding(assetId: $x) { amount }
+    } }"""
+    await demo.ask(query, a=SOLANA, x=f"{CHAIN}/token:{USDC}", t=ACCOUNTS[0])
+    asked = [
+        (r.param("mint"), r.param("token_account"), r.param("include_null_balances"))
+        for r in demo.simulators.thegraph.asked(SPL_BALANCES)
+    ]
+    assert set(asked) == {(None, None, None), (USDC, None, "true")}
+
+
+async def test_reported_aggregates_do_not_depend_on_other_portfolios(demo: Graph) -> None:
+    other = "0xc3e2e26a072ed093ff846494fd5e32031c035e5d"
+    query = """query ($a: [AccountAddress!]!, $b: [AccountAddress!]!) {
+      %s a: portfolio(addresses: $a) { byAssetGroup { group { groupId } reported { rawAmount } } }
+    }"""
+    variables = {"a": [EVM, SOLANA], "b": [other, SOLANA]}
+    alone = (await demo.ask((query % "").replace(", $b: [AccountAddress!]!", ""), a=variables["a"]))["a"]
+    beside = (await demo.ask(query % "b: portfolio(addresses: $b) { total { valueUsd } }", **variables))["a"]
+    assert beside == alone
+    assert any(row["reported"] for row in alone["byAssetGroup"])
+
+
+async def test_what_a_neighbour_names_in_vain_is_missing_there_alone(demo: Graph) -> None:
+    query = """query ($a: AccountAddress!, $x: AssetId!) {
+      whole: wallet(address: $a, onSourceFailure: FAIL) { total { valueUsd } sources { status } }
+      named: wallet(address: $a) { holdings(filter: {assetIds: [$x]}) { sources { source status code } } }
+    }"""
+    demo.simulators.onebalance.inject(Fault(status=400, body=b"{}", path=ONEBALANCE_BALANCES, times=1))
+    data = await demo.ask(query, a=EVM, x="eip155:1/erc20:0x" + "12" * 20)
+    assert data["whole"]["total"]["valueUsd"] is not None
+    refused = {"source": "ONEBALANCE", "status": "FAILED", "code": "UPSTREAM_REJECTED_INPUT"}
+    assert refused in data["named"]["holdings"]["sources"]
