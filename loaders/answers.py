@@ -84,8 +84,9 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
         scopes = dict.fromkeys(key.scope for key in keys if key.scope is not None)
         wants, company = Wants.NOTHING, frozenset[AccountAddress]()
         for key in keys:
-            wants |= key.wants
             company |= key.company
+            if key.scope is None or self._needs_source(address, key.scope):
+                wants |= key.wants
         # A source's own aggregates are of use only to those whose accounts they are over.
         summed = {key.company for key in keys if Wants.AGGREGATES in key.wants}
         if len(summed) == 1:
@@ -107,17 +108,17 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
                 return past
         return None
 
+    def _needs_source(self, address: AccountAddress, scope: Scope) -> bool:
+        source, namespace = self._source, address.namespace
+        allowed = namespace in source.namespaces and scope.allows_source(source.name)
+        return allowed and bool(source.needed_parts(namespace, scope))
+
     async def _ask(self, new: Sequence[_Past]) -> None:
         source, questions = self._source, []
         for past in new:
             question = past.question
-            namespace = question.address.namespace
-            needed = tuple(
-                scope
-                for scope in question.scopes
-                if scope.allows_source(source.name) and source.needed_parts(namespace, scope)
-            )
-            if source.configured and namespace in source.namespaces and needed:
+            needed = tuple(scope for scope in question.scopes if self._needs_source(question.address, scope))
+            if source.configured and needed:
                 questions.append(Question(question.address, needed, question.wants, question.company, question.apart))
             else:
                 past.answer.set_result(source.unasked(question.address))
