@@ -157,9 +157,7 @@ async def test_operators_see_health_readiness_and_metrics(service: Starlette) ->
 
 
 async def test_readiness_tells_what_is_not_configured_and_what_failed(graph: Graph) -> None:
-    settings = Settings(
-        _env_file=None, ondo_base_url=graph.simulators.ondo.url, ondo_api_key="wrong", upstream_timeout_seconds=1
-    )
+    settings = Settings(_env_file=None, ondo_base_url=graph.simulators.ondo.url, ondo_api_key="wrong")
     async with serve(create_app(settings)) as url:
         await post(url, TOTAL)
         sources = json.loads((await get(f"{url}/readyz"))[1])["sources"]
