@@ -40,6 +40,7 @@ from schema import schema as default_schema
 from schema.playground import Playground
 
 _SHUTDOWN_SECONDS = 10
+_DEFAULTS = UpstreamSettings()
 _DEMO_NOTE = "Simulated data: nothing here is on any chain, and no price is a market's."
 
 
@@ -52,15 +53,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    ondo_base_url: str = "https://api.gm.ondo.finance"
+    ondo_base_url: str = _DEFAULTS.ondo_base_url
     ondo_api_key: SecretStr | None = None
-    onebalance_base_url: str = "https://be.onebalance.io/api"
+    onebalance_base_url: str = _DEFAULTS.onebalance_base_url
     onebalance_api_key: SecretStr | None = None
-    thegraph_base_url: str = "https://token-api.thegraph.com"
+    thegraph_base_url: str = _DEFAULTS.thegraph_base_url
     thegraph_api_token: SecretStr | None = None
-    thegraph_plan: str = "free"
-    ondo_snapshot_threshold: int = Field(default=10, ge=0)
-    upstream_timeout_seconds: float = Field(default=10.0, gt=0)
+    thegraph_plan: str = _DEFAULTS.thegraph_plan
+    ondo_snapshot_threshold: int = Field(default=_DEFAULTS.ondo_snapshot_threshold, ge=0)
+    upstream_timeout_seconds: float = Field(default=_DEFAULTS.timeout_seconds, gt=0)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     subgraph: bool = False

@@ -122,14 +122,12 @@ class HoldersByTokenLoader(BatchLoader[AssetId, Sequence[Answer]]):
         """One answer a token and source; none when no source can list its holders."""
         loaders = self._loaders
         asking = [source for source in loaders.sources.values() if source.configured]
-        answers = await asyncio.gather(
-            *[source.holders(asset_id, loaders.reading(source.name)) for asset_id in keys for source in asking]
-        )
-        by_token = [answers[start : start + len(asking)] for start in range(0, len(answers), len(asking) or 1)]
-        return {
-            asset_id: [answer for answer in some if answer is not None]
-            for asset_id, some in zip(keys, by_token or [[] for _ in keys], strict=True)
-        }
+
+        async def of_token(asset_id: AssetId) -> Sequence[Answer]:
+            answers = [source.holders(asset_id, loaders.reading(source.name)) for source in asking]
+            return [answer for answer in await asyncio.gather(*answers) if answer is not None]
+
+        return dict(zip(keys, await asyncio.gather(*map(of_token, keys)), strict=True))
 
 
 __all__ = ["SOURCES", "Loaders", "Sources"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -382,7 +382,7 @@ class OndoSource(Source):
             chain_id = request.chain_id
             for address in request.addresses:
                 if isinstance(outcome, LoadError):
-                    reports[address][chain_id] = failed_report(self.name, chain_id, address, outcome)
+                    reports[address][chain_id] = failed_report(self.name, chain_id, (address,), outcome)
                     continue
                 reports[address][chain_id] = outcome.report((address,))
                 rows.setdefault(address, []).extend(
@@ -399,9 +399,9 @@ class OndoSource(Source):
         priced = bool(wants & (Wants.PRICE | Wants.PRICE_CHANGE))
         metadata, prices, changes, markets = await asyncio.gather(
             reading.try_read(self._metadata),
-            _if(priced, reading.try_read, self._prices),
-            _if(Wants.PRICE_CHANGE in wants, reading.try_read, self._changes),
-            _if(Wants.MARKET in wants, reading.try_read, self._markets),
+            _if(priced, reading, self._prices),
+            _if(Wants.PRICE_CHANGE in wants, reading, self._changes),
+            _if(Wants.MARKET in wants, reading, self._markets),
         )
         return _OndoBook(metadata, prices, changes, markets)
 
@@ -421,17 +421,7 @@ class OndoSource(Source):
             pass  # the register cannot tell; the chain itself may
         outcome = await self._fetch(_Request(chain_id, [], token=asset_id), reading)
         if isinstance(outcome, LoadError):
-            failed = Report(
-                self.name,
-                chain_id,
-                (),
-                SourceStatus.FAILED,
-                outcome.code,
-                outcome.message,
-                outcome.retry_after_seconds,
-                calls=outcome.calls,
-            )
-            return _OndoAnswer([failed], [])
+            return _OndoAnswer([failed_report(self.name, chain_id, (), outcome)], [])
         rows = [
             (holder, asset_id, balances[asset_id], outcome.fetched_at)
             for holder, balances in outcome.by_holder.items()
@@ -475,16 +465,12 @@ class OndoSource(Source):
         """The register where it can spare a request, because only named assets are wanted."""
         if all(scope.asset_ids is None for question in questions for scope in question.scopes):
             return None
-        try:
-            return await reading.read(self._metadata)
-        except LoadError:
-            return None
+        register = await reading.try_read(self._metadata)
+        return None if isinstance(register, LoadError) else register
 
 
-async def _if(
-    wanted: bool, read: Callable[[Register[_T]], Awaitable[_T | LoadError]], register: Register[_T]
-) -> _T | LoadError | None:
-    return await read(register) if wanted else None
+async def _if(wanted: bool, reading: Reading, register: Register[_T]) -> _T | LoadError | None:
+    return await reading.try_read(register) if wanted else None
 
 
 def _tokens_on(chain_id: ChainId, scope: Scope) -> list[AssetId]:

@@ -204,10 +204,10 @@ class _OneBalanceAnswer(Answer):
         missing = self._assets.unreadable and any(scope.asset_ids is None for scope in scopes)
         if outcome is not None and (aggregated or named):
             if isinstance(outcome, LoadError):
-                return [failed_report(source, None, address, outcome)]
+                return [failed_report(source, None, (address,), outcome)]
             refused = outcome.value.refused if named else None
             if refused is not None and not aggregated:
-                return [failed_report(source, None, address, refused)]
+                return [failed_report(source, None, (address,), refused)]
             report = replace(report, fetched_at=outcome.fetched_at, calls=outcome.calls)
             if refused is not None:
                 return [partial_report(report, refused)]
@@ -282,7 +282,7 @@ class OneBalanceSource(Source):
         try:
             assets = await reading.read(self._assets)
         except LoadError as error:
-            return {q.address: NoAnswer([failed_report(self.name, None, q.address, error)]) for q in questions}
+            return {q.address: NoAnswer([failed_report(self.name, None, (q.address,), error)]) for q in questions}
         calls = [call for pair in _pairs(questions) if (call := _call(pair, assets)) is not None]
         fetched = await asyncio.gather(*[self._fetch(call, assets, reading) for call in calls])
         outcomes = {

@@ -50,6 +50,16 @@ class SourceStatus(Enum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
     NOT_REQUESTED = "NOT_REQUESTED"
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the source had something to answer for."""
+        return self not in (SourceStatus.NOT_CONFIGURED, SourceStatus.NOT_APPLICABLE, SourceStatus.NOT_REQUESTED)
+
+    @property
+    def lacks_data(self) -> bool:
+        """Whether something that was asked for is not there."""
+        return self in (SourceStatus.FAILED, SourceStatus.PARTIAL)
+
 
 class Wants(Flag):
     """Facts about tokens that the selected fields need beyond the balances themselves."""

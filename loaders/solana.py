@@ -37,7 +37,7 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import Answer, Book, Question, Scope, Source, failed_report, partial_report
+from loaders.source import Answer, Book, Question, Scope, Source, failed_report, joined, partial_report
 from loaders.upstream.fields import Rows, instant
 from loaders.upstream.thegraph import (
     MintRecord,
@@ -99,10 +99,8 @@ class _Filter:
         """A filter of the same shape with the lists of both."""
         return replace(
             self,
-            mints=None if self.mints is None or other.mints is None else self.mints | other.mints,
-            token_accounts=None
-            if self.token_accounts is None or other.token_accounts is None
-            else self.token_accounts | other.token_accounts,
+            mints=joined(self.mints, other.mints),
+            token_accounts=joined(self.token_accounts, other.token_accounts),
         )
 
     def serves(self, other: _Filter) -> bool:
@@ -453,7 +451,7 @@ def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:
     for part in parts:
         went.add(part)
     if went.errors and not went.fetched_at:
-        failed = failed_report(HoldingSource.SOLANA_SPL, SOLANA_MAINNET, address, went.errors[0])
+        failed = failed_report(HoldingSource.SOLANA_SPL, SOLANA_MAINNET, (address,), went.errors[0])
         return replace(failed, calls=went.calls)
     report = Report(
         HoldingSource.SOLANA_SPL,

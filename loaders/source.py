@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import ClassVar, TypeVar
@@ -48,11 +48,11 @@ class Scope:
     def __or__(self, other: Scope) -> Scope:
         """A scope that holds both."""
         return Scope(
-            _either(self.sources, other.sources),
-            _either(self.chains, other.chains),
-            _either(self.asset_ids, other.asset_ids),
-            _either(self.token_accounts, other.token_accounts),
-            _either(self.kinds, other.kinds),
+            joined(self.sources, other.sources),
+            joined(self.chains, other.chains),
+            joined(self.asset_ids, other.asset_ids),
+            joined(self.token_accounts, other.token_accounts),
+            joined(self.kinds, other.kinds),
             self.zero or other.zero,
         )
 
@@ -77,7 +77,8 @@ class Scope:
         return self.kinds is None or not self.kinds.isdisjoint(kinds)
 
 
-def _either(one: frozenset[_T] | None, other: frozenset[_T] | None) -> frozenset[_T] | None:
+def joined(one: frozenset[_T] | None, other: frozenset[_T] | None) -> frozenset[_T] | None:
+    """One dimension that holds both; None leaves it open."""
     return None if one is None or other is None else one | other
 
 
@@ -221,33 +222,22 @@ class Source(ABC):
 
 
 def failed_report(
-    source: HoldingSource, chain_id: ChainId | None, address: AccountAddress, error: LoadError
+    source: HoldingSource, chain_id: ChainId | None, accounts: tuple[AccountAddress, ...], error: LoadError
 ) -> Report:
     """The report of a request that failed."""
-    return Report(
-        source,
-        chain_id,
-        (address,),
-        SourceStatus.FAILED,
-        error.code,
-        error.message,
-        error.retry_after_seconds,
-        calls=error.calls,
-    )
+    return _with_error(Report(source, chain_id, accounts, SourceStatus.FAILED), error)
 
 
 def partial_report(report: Report, error: LoadError, *, truncated: bool = False) -> Report:
     """A report with part of its data missing for this reason."""
-    return Report(
-        report.source,
-        report.chain_id,
-        report.accounts,
-        SourceStatus.PARTIAL,
-        error.code,
-        error.message,
-        error.retry_after_seconds,
-        truncated=truncated,
-        fetched_at=report.fetched_at,
-        indexed_to=report.indexed_to,
+    return replace(_with_error(report, error), status=SourceStatus.PARTIAL, truncated=truncated)
+
+
+def _with_error(report: Report, error: LoadError) -> Report:
+    return replace(
+        report,
+        code=error.code,
+        message=error.message,
+        retry_after_seconds=error.retry_after_seconds,
         calls=report.calls | error.calls,
     )

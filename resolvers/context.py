@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strawberry.types.info import Info as StrawberryInfo
 
 from loaders import Loaders, Sources
+
+if TYPE_CHECKING:
+    from resolvers.reconcile import HoldingRecord
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Context:
     """One operation's context."""
 
     loaders: Loaders
-    reconciled: dict[Any, Any] = field(default_factory=dict)
+    reconciled: dict[object, Sequence[HoldingRecord]] = field(default_factory=dict)
 
 
 Info = StrawberryInfo[Context, Any]

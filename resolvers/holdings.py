@@ -15,18 +15,17 @@ from loaders.records import (
     Group,
     HoldingSource,
     Report,
-    SourceStatus,
     TokenFacts,
     TokenKind,
     TokenTrust,
     Wants,
 )
 from loaders.source import EVERYTHING, Book, Scope
-from resolvers.chain import by_number
+from resolvers.chain import Coin, by_number
 from resolvers.context import Context
 from resolvers.paging import Order, Page, PageArguments, cut_page, fingerprint, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
-from resolvers.token import TokenRecord, build_token, find_group, kind_of
+from resolvers.token import TokenRecord, build_token, described, find_group, kind_of, trust_of
 from resolvers.view import View, load_view
 
 Accounts = tuple[AccountAddress, ...]
@@ -137,7 +136,7 @@ async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> 
     for holding in held(view):
         by_chain.setdefault(holding.chain_id, []).append(holding)
     for report in view.reports:
-        if report.chain_id is not None and report.status in (SourceStatus.FAILED, SourceStatus.PARTIAL):
+        if report.chain_id is not None and report.status.lacks_data:
             by_chain.setdefault(report.chain_id, [])
     totals = [
         (chain_id, sum_holdings(holdings, [r for r in view.reports if r.chain_id in (None, chain_id)]))
@@ -201,7 +200,8 @@ def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> Token
 
 
 def _symbol(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> str | None:
-    return token_of(holding, books).symbol
+    known = described(holding.asset_id, _facts(holding, books))
+    return None if known is None else known.symbol
 
 
 def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> bool:
@@ -218,15 +218,13 @@ def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSour
     facts = _facts(holding, books)
     if scope.kinds is not None and kind_of(holding.asset_id, facts) not in scope.kinds:
         return False
-    if condition.trust is not None:
-        trust = (facts and facts.trust) or TokenTrust.UNLISTED
-        if trust not in condition.trust:
-            return False
-    return condition.search is None or _matches(condition.search, facts)
+    if condition.trust is not None and trust_of(facts) not in condition.trust:
+        return False
+    return condition.search is None or _matches(condition.search, described(holding.asset_id, facts))
 
 
-def _matches(search: str, facts: TokenFacts | None) -> bool:
-    texts = (facts.symbol, facts.name) if facts is not None else ()
+def _matches(search: str, known: TokenFacts | Coin | None) -> bool:
+    texts = (known.symbol, known.name) if known is not None else ()
     return any(text is not None and search.casefold() in text.casefold() for text in texts)
 
 

@@ -224,10 +224,6 @@ class TotalRecord:
     missing_sources: tuple[HoldingSource, ...]
 
 
-_UNINVOLVED = (SourceStatus.NOT_APPLICABLE, SourceStatus.NOT_CONFIGURED, SourceStatus.NOT_REQUESTED)
-_MISSING = (SourceStatus.FAILED, SourceStatus.PARTIAL)
-
-
 def sum_holdings(holdings: Iterable[HoldingRecord], reports: Iterable[Report]) -> TotalRecord:
     """The total of some holdings, given how the sources that could know of them did.
 
@@ -245,8 +241,8 @@ def sum_holdings(holdings: Iterable[HoldingRecord], reports: Iterable[Report]) -
                 values.append(holding.value)
         else:
             unpriced += 1
-    involved = [report for report in reports if report.status not in _UNINVOLVED]
-    missing = dict.fromkeys(report.source for report in involved if report.status in _MISSING)
+    involved = [report for report in reports if report.status.was_asked]
+    missing = dict.fromkeys(report.source for report in involved if report.status.lacks_data)
     sound = bool(involved) and all(report.status is SourceStatus.OK for report in involved)
     value: Decimal | None = amounts.total(values)
     if not values and (held or missing or not involved):

@@ -17,7 +17,7 @@ from loaders.records import (
     Wants,
 )
 from loaders.source import Book
-from resolvers.chain import native_facts
+from resolvers.chain import Coin, native_facts
 from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
 
@@ -61,13 +61,23 @@ def kind_of(asset_id: AssetId, facts: TokenFacts | None) -> TokenKind:
     return TokenKind.ERC20 if is_erc20 else TokenKind.UNKNOWN
 
 
+def trust_of(facts: TokenFacts | None) -> TokenTrust:
+    """What the registers attest; a token that none of them has was seen on chain only."""
+    return (facts and facts.trust) or TokenTrust.UNLISTED
+
+
+def described(asset_id: AssetId, facts: TokenFacts | None) -> TokenFacts | Coin | None:
+    """What gives a token its symbol, name and decimals: the sources, or else what its chain's coin is known as."""
+    return facts if facts is not None and facts.describes else native_facts(asset_id)
+
+
 def build_token(
     asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
 ) -> TokenRecord:
     """One token by what was observed of it and by the books."""
     facts = facts_of(asset_id, observed, books)
     ranked = [books[source] for source in FACTS_RANK if source in books]
-    known = facts if facts is not None and facts.describes else native_facts(asset_id)
+    known = described(asset_id, facts)
     group_id = None if facts is None else facts.group_id
     return TokenRecord(
         asset_id=asset_id,
@@ -77,7 +87,7 @@ def build_token(
         decimals=None if known is None else known.decimals,
         metadata_uri=None if facts is None else facts.metadata_uri,
         image_url=None if facts is None else facts.image_url,
-        trust=(facts and facts.trust) or TokenTrust.UNLISTED,
+        trust=trust_of(facts),
         metadata_source=facts.source if facts is not None and facts.describes else None,
         price=next((price for book in ranked if (price := book.price(asset_id)) is not None), None),
         stock=next((stock for book in ranked if (stock := book.stock(asset_id)) is not None), None),

@@ -24,12 +24,6 @@ from resolvers.reconcile import HoldingRecord, Pricing, reconcile
 from resolvers.token import kind_of
 
 _ANSWERED = (SourceStatus.OK, SourceStatus.STALE)
-_SOUND = (
-    SourceStatus.OK,
-    SourceStatus.NOT_CONFIGURED,
-    SourceStatus.NOT_APPLICABLE,
-    SourceStatus.NOT_REQUESTED,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,8 @@ class View:
     @property
     def unsound_sources(self) -> list[HoldingSource]:
         """The sources that were asked and are not OK."""
-        return list(dict.fromkeys(report.source for report in self.reports if report.status not in _SOUND))
+        asked = [report for report in self.reports if report.status.was_asked]
+        return list(dict.fromkeys(report.source for report in asked if report.status is not SourceStatus.OK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
     said, books = await asyncio.gather(
         _listen(context, addresses, scope, wants), context.loaders.read_books(names, wants)
     )
-    key = ("holdings", addresses, scope, Wants.PRICE in wants)
+    key = (addresses, scope, Wants.PRICE in wants)
     if key not in context.reconciled:
         context.reconciled[key] = _reconcile(context, said, books)
     return View(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
 import strawberry
 
-from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
+from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, is_solana_address
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, TokenAccountRecord, TokenKind, TokenTrust
 from loaders.records import Observation as ObservationRecord
@@ -285,12 +285,9 @@ def _set(items: list[T] | None) -> frozenset[T] | None:
 
 def check_token_account(text: str) -> None:
     """Raises ``BadInputError`` for what is no Solana address: one bad value would fail a whole batch upstream."""
-    try:
-        if AccountAddress.parse(text) == text and not text.startswith("0x"):
-            return
-    except ValueError:
-        pass
-    raise BadInputError("filter.tokenAccounts", text, "is not a token account: expected base58 of exactly 32 bytes")
+    if not is_solana_address(text):
+        reason = "is not a token account: expected base58 of exactly 32 bytes"
+        raise BadInputError("filter.tokenAccounts", text, reason)
 
 
 @strawberry.input(description="The order of holdings: unknown comes last in both directions, ties are by id.")

@@ -17,7 +17,6 @@ from loaders.records import Aggregate, HoldingSource, Wants
 from loaders.source import EVERYTHING, Scope
 from resolvers.context import Info
 from resolvers.holdings import (
-    Filter,
     GroupTotal,
     Listing,
     list_holdings,
@@ -25,7 +24,7 @@ from resolvers.holdings import (
     total_by_chain,
     total_by_group,
 )
-from resolvers.paging import HoldingOrderField, Order, OrderDirection, PageArguments
+from resolvers.paging import HoldingOrderField, OrderDirection, PageArguments
 from resolvers.plan import (
     Selection,
     wants_of_connection,
@@ -117,12 +116,7 @@ class HoldingsView:
         ),
     ) -> HoldingConnection:
         # Refused at once, before a neighbouring field asks anything upstream.
-        listing = Listing(
-            self.accounts,
-            HoldingFilter.record_of(filter),
-            order_by.to_record(),
-            PageArguments.of(first, after, last, before),
-        )
+        listing = _listing(self.accounts, first, after, last, before, filter, order_by)
         return later(_connection(info, listing))
 
     @strawberry.field(description="Over every holding: filters and pages never change it.")
@@ -157,12 +151,11 @@ class HoldingsView:
 def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...], view: Selection) -> Iterator[Need]:
     """What the fields selected below a wallet or portfolio read, for each place they are selected.
 
-    Raises ``BadInputError`` for a filter that cannot be.
+    Raises ``BadInputError`` for a filter or page that cannot be.
     """
     for node in view.nodes("holdings"):
-        given = _arguments(info, type_name, node)
-        condition, selection = HoldingFilter.record_of(given["filter"]), view.below_node(node)
-        yield accounts, condition.scope, _wants_of_holdings(selection, condition, given["order_by"].to_record())
+        listing, selection = _listing(accounts, **_arguments(info, type_name, node)), view.below_node(node)
+        yield accounts, listing.condition.scope, _wants_of_holdings(selection, listing)
         if "share" in selection["edges"]:
             yield accounts, EVERYTHING, Wants.PRICE
     for node in view.nodes("holding"):
@@ -180,17 +173,31 @@ def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...]
         yield accounts, EVERYTHING, Wants.NOTHING
 
 
+def _listing(
+    accounts: tuple[AccountAddress, ...],
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+    filter: HoldingFilter | None,
+    order_by: HoldingOrder,
+) -> Listing:
+    """The page that the arguments of ``holdings`` describe; raises ``BadInputError``."""
+    page = PageArguments.of(first, after, last, before)
+    return Listing(accounts, HoldingFilter.record_of(filter), order_by.to_record(), page)
+
+
 async def _connection(info: Info, listing: Listing) -> HoldingConnection:
     selection = Selection.below(info._raw_info)
-    wants = _wants_of_holdings(selection, listing.condition, listing.order)
+    wants = _wants_of_holdings(selection, listing)
     return HoldingConnection.from_record(
         await list_holdings(info.context, listing, wants, shares="share" in selection["edges"])
     )
 
 
-def _wants_of_holdings(selection: Selection, condition: Filter, order: Order) -> Wants:
-    by_value = order.field is HoldingOrderField.VALUE_USD
-    return wants_of_connection(selection, ordered_by_value=by_value, filtered_by_value=condition.by_value)
+def _wants_of_holdings(selection: Selection, listing: Listing) -> Wants:
+    by_value = listing.order.field is HoldingOrderField.VALUE_USD
+    return wants_of_connection(selection, ordered_by_value=by_value, filtered_by_value=listing.condition.by_value)
 
 
 def _arguments(info: Info, type_name: str, node: FieldNode) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def _answer(info: Info, policy: SourceFailurePolicy, view: V) -> V:
 
 async def _all_or_nothing(info: Info, view: V) -> V:
     selection = Selection.below(info._raw_info)
+    # All of them first: what cannot be is refused before anything is asked.
     needs = list[Need](needs_below(info, type(view).__name__, view.accounts, selection))
     if isinstance(view, Portfolio):
         for wallet in view.wallets:

@@ -114,6 +114,15 @@ async def test_a_page_filter_or_order_that_cannot_be_is_refused(
     assert what_is_wrong in message
 
 
+@pytest.mark.parametrize(
+    "arguments", ["first: -1", "first: 1, last: 1", 'after: "x"', 'filter: {search: "%s"}' % ("x" * 300)]
+)
+async def test_all_or_nothing_asks_nothing_for_a_page_that_cannot_be(demo: Graph, arguments: str) -> None:
+    fields = f"total {{ valueUsd }} holdings({arguments}) {{ totalCount }}"
+    for view in (f'wallet(address: "{EVM}"', f'portfolio(addresses: ["{EVM}"]'):
+        await refused(demo, f"{{ {view}, onSourceFailure: FAIL) {{ {fields} }} }}")
+
+
 async def test_a_cursor_of_another_order_filter_or_list_is_refused(demo: Graph) -> None:
     page = await demo.ask(HOLDINGS, orderBy=BY_VALUE, first=2)
     cursor = page["wallet"]["holdings"]["pageInfo"]["endCursor"]

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from loaders.upstream.simulator.onebalance import OneBalanceAsset, OneBalanceEntity
 from tests.graph import Graph
 
 EVM = "0x0bba18a59b4afb57cb8c8a2d9f6d4ae52ddeeb6b"
 OTHER_EVM = "0xc3e2e26a072ed093ff846494fd5e32031c035e5d"
 SOLANA = "6xkW7gfUpgi9LJkPrfDYEKKBw6kWribfSDVdL1ySEufy"
 CHAIN = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
+USDC = "erc20:0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 
 PAGE = """
 query ($a: [AccountAddress!]!, $first: Int, $after: String, $last: Int, $before: String,
@@ -452,3 +454,17 @@ async def test_chains_are_all_that_the_sources_cover(demo: Graph) -> None:
     }
     assert chains[CHAIN]["sources"] == ["ONDO_GM", "ONEBALANCE", "SOLANA_SPL"]
     assert len(chains) > 10
+
+
+async def test_a_coin_is_found_by_the_symbol_that_it_is_shown_with(graph: Graph) -> None:
+    dataset = graph.simulators.onebalance.dataset
+    dataset.add_asset(
+        OneBalanceAsset("ob:any", "ANY", "Any", 6, [OneBalanceEntity(f"eip155:1/{USDC}", 6, "Any", "ANY")])
+    )
+    dataset.add_balance(account=EVM, asset_type="eip155:1/slip44:60", balance=10**18, fiat_value="1")
+    query = """query ($a: AccountAddress!, $s: String!) { wallet(address: $a) {
+      holdings(filter: {assetIds: ["eip155:1/slip44:60"], search: $s}) { nodes { amount token { symbol name } } }
+    } }"""
+    (held,) = (await graph.ask(query, a=EVM, s="eth"))["wallet"]["holdings"]["nodes"]
+    assert held == {"amount": "1", "token": {"symbol": "ETH", "name": "Ether"}}
+    assert (await graph.ask(query, a=EVM, s="btc"))["wallet"]["holdings"]["nodes"] == []

@@ -8,7 +8,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from loaders.amounts import (
@@ -23,9 +23,6 @@ from loaders.amounts import (
     total,
     whole,
 )
-
-settings.register_profile("unhurried", deadline=None, max_examples=60)
-settings.load_profile("unhurried")
 
 PLACES = 10**18
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import base58
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from loaders.caip import (
@@ -21,9 +21,6 @@ from loaders.caip import (
     is_solana_address,
 )
 from loaders.errors import InvalidIdError
-
-settings.register_profile("unhurried", deadline=None, max_examples=60)
-settings.load_profile("unhurried")
 
 SOLANA = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
 USDC_MINT = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
