@@ -7,41 +7,45 @@ is mounted by a host that opens the upstreams itself.
 from __future__ import annotations
 
 import argparse
-import json
-import secrets
+import asyncio
+import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
-import orjson
 import prometheus_client
 import uvicorn
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
-from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse
-from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from starlette.types import Message, Receive, Scope, Send
 
-from loaders import Sources
 from loaders.upstream import Upstreams, UpstreamSettings
+from loaders.upstream.logs import LogFormat, configure_logs
 from loaders.upstream.thegraph import Plan
-from resolvers.context import RequestContext
 from schema import Schema
 from schema import schema as default_schema
-from schema.playground import Playground
+from schema.http.app import GraphQLApp as GraphQLApp
+from schema.http.refusal import refusal
 
-_SHUTDOWN_SECONDS = 10
 _DEFAULTS = UpstreamSettings()
-_DEMO_NOTE = "Simulated data: nothing here is on any chain, and no price is a market's."
+_NAMES = {
+    "timeout_seconds": "upstream_timeout_seconds",
+    "request_timeout_seconds": "upstream_request_timeout_seconds",
+    "connect_timeout_seconds": "upstream_connect_timeout_seconds",
+    "retries": "upstream_retries",
+    "retry_backoff_seconds": "upstream_retry_backoff_seconds",
+    "retry_ratio": "upstream_retry_ratio",
+    "hedge_requests": "upstream_hedge_requests",
+    "max_upstream_waiting": "upstream_max_waiting",
+}
+"""What is called otherwise in the environment, where it stands beside other names."""
 
 
 class ConfigurationError(Exception):
@@ -61,17 +65,56 @@ class Settings(BaseSettings):
     thegraph_api_token: SecretStr | None = None
     thegraph_plan: str = _DEFAULTS.thegraph_plan
     ondo_snapshot_threshold: int = Field(default=_DEFAULTS.ondo_snapshot_threshold, ge=0)
+    ondo_requests_per_minute: int = Field(default=_DEFAULTS.ondo_requests_per_minute, ge=0)
+    onebalance_requests_per_minute: int | None = Field(default=None, ge=0)
+    onebalance_connections: int | None = Field(default=None, gt=0)
+    thegraph_requests_per_minute: int | None = Field(default=None, ge=0)
     upstream_timeout_seconds: float = Field(default=_DEFAULTS.timeout_seconds, gt=0)
+    upstream_request_timeout_seconds: float = Field(default=_DEFAULTS.request_timeout_seconds, gt=0)
+    upstream_connect_timeout_seconds: float = Field(default=_DEFAULTS.connect_timeout_seconds, gt=0)
+    upstream_retries: int = Field(default=_DEFAULTS.retries, ge=0)
+    upstream_retry_backoff_seconds: float = Field(default=_DEFAULTS.retry_backoff_seconds, gt=0)
+    upstream_retry_ratio: float = Field(default=_DEFAULTS.retry_ratio, ge=0)
+    upstream_hedge_requests: bool = _DEFAULTS.hedge_requests
+    upstream_connections: int = Field(default=_DEFAULTS.upstream_connections, gt=0)
+    upstream_max_waiting: int = Field(default=_DEFAULTS.max_upstream_waiting, ge=0)
+    breaker_failure_rate: float = Field(default=_DEFAULTS.breaker_failure_rate, ge=0, le=1)
+    breaker_min_requests: int = Field(default=_DEFAULTS.breaker_min_requests, gt=0)
+    breaker_open_seconds: float = Field(default=_DEFAULTS.breaker_open_seconds, gt=0)
+    cache_max_bytes: int = Field(default=_DEFAULTS.cache_max_bytes, ge=0)
+    cache_fresh_seconds: float | None = Field(default=None, ge=0)
+    cache_stale_while_revalidate_seconds: float = Field(default=_DEFAULTS.cache_stale_while_revalidate_seconds, ge=0)
+    cache_stale_if_error_seconds: float = Field(default=_DEFAULTS.cache_stale_if_error_seconds, ge=0)
+    redis_url: SecretStr | None = None
+    redis_timeout_seconds: float = Field(default=_DEFAULTS.redis_timeout_seconds, gt=0)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     subgraph: bool = False
     demo: bool = False
+    log_format: LogFormat = "auto"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    max_operations: int = Field(default=128, gt=0)
+    max_queued_operations: int = Field(default=256, ge=0)
+    max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
+    operation_timeout_seconds: float = Field(default=_DEFAULTS.operation_timeout_seconds, gt=0)
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, name: object) -> object:
+        return name.lower() if isinstance(name, str) else name
 
     @field_validator("ondo_base_url", "onebalance_base_url", "thegraph_base_url")
     @classmethod
     def _is_http(cls, url: str) -> str:
         if not url.startswith(("https://", "http://")):
             raise ValueError("expected a URL that begins with https:// or http://")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected a URL that begins with redis://, rediss:// or unix://")
         return url
 
     @field_validator("thegraph_plan")
@@ -83,17 +126,8 @@ class Settings(BaseSettings):
     @property
     def upstreams(self) -> UpstreamSettings:
         """The part that the upstreams need."""
-        return UpstreamSettings(
-            ondo_base_url=self.ondo_base_url,
-            ondo_api_key=_revealed(self.ondo_api_key),
-            onebalance_base_url=self.onebalance_base_url,
-            onebalance_api_key=_revealed(self.onebalance_api_key),
-            thegraph_base_url=self.thegraph_base_url,
-            thegraph_api_token=_revealed(self.thegraph_api_token),
-            thegraph_plan=self.thegraph_plan,
-            timeout_seconds=self.upstream_timeout_seconds,
-            ondo_snapshot_threshold=self.ondo_snapshot_threshold,
-        )
+        values = {name: getattr(self, _NAMES.get(name, name)) for name in _DEFAULTS.__slots__}
+        return UpstreamSettings(**{name: _revealed(value) for name, value in values.items()})
 
     def check_data(self) -> None:
         """Raises ``ConfigurationError`` unless there is a source or the demo: none is chosen by accident."""
@@ -104,58 +138,8 @@ class Settings(BaseSettings):
             )
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret is not None else None
-
-
-class GraphQLApp(GraphQL[RequestContext, None]):
-    """The graph as an ASGI application: HTTP, WebSocket, and a playground for browsers.
-
-    It is mounted by a host that keeps ``upstreams`` open while it serves (``async with upstreams:``). ``demo`` says
-    on every response that the data is simulated.
-    """
-
-    def __init__(self, upstreams: Upstreams, *, schema: Schema = default_schema, demo: bool = False) -> None:
-        super().__init__(schema, subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,))
-        self.upstreams = upstreams
-        self._sources = Sources(upstreams)
-        self._extensions: Mapping[str, Any] = {"demo": _DEMO_NOTE} if demo else {}
-        self._demo = demo
-        self._playground = Playground()
-
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> RequestContext:
-        """One request's context; each operation in it gets loaders of its own."""
-        trace = request.headers.get("x-walletgraph-trace") == "1"
-        return RequestContext(self._sources, trace=trace, extensions=self._extensions)
-
-    def encode_json(self, data: object) -> str:
-        return _json(data).decode()
-
-    def create_response(
-        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
-    ) -> Response:
-        return Response(
-            _json(response_data), sub_response.status_code or 200, dict(sub_response.headers), "application/json"
-        )
-
-    async def render_graphql_ide(self, request: Request) -> Response:
-        """The playground."""
-        nonce = secrets.token_urlsafe(16)
-        page = self._playground.html(request.url.path, demo=self._demo, nonce=nonce)
-        headers = {
-            "Content-Security-Policy": self._playground.content_security_policy(nonce),
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return HTMLResponse(page, headers=headers)
-
-
-def _json(data: object) -> bytes:
-    try:
-        return orjson.dumps(data)
-    except TypeError:  # a lone surrogate, quoted from a client's own input
-        return json.dumps(data).encode()
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 class _Door:
@@ -166,7 +150,18 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.graphql is None:
             raise RuntimeError("the application is not alive: its server must run the ASGI lifespan")
-        await self.graphql(scope, receive, send)
+        answering = False
+
+        async def note_and_send(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            await self.graphql(scope, receive, note_and_send)
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            if scope["type"] == "http" and not answering:
+                await refusal("The server stops: try again.")(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -176,10 +171,18 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if not logging.getLogger().handlers:  # else the process has logs already
+            configure_logs(settings.log_format, settings.log_level)
         async with AsyncExitStack() as stack:
             upstream_settings = await _start_demo(stack, settings) if settings.demo else settings.upstreams
             upstreams = await stack.enter_async_context(Upstreams(upstream_settings))
-            door.graphql = GraphQLApp(upstreams, schema=schema, demo=settings.demo)
+            door.graphql = GraphQLApp(
+                upstreams,
+                schema=schema,
+                demo=settings.demo,
+                max_operations=settings.max_operations,
+                max_queued_operations=settings.max_queued_operations,
+            )
             try:
                 yield
             finally:
@@ -188,7 +191,15 @@ def create_app(settings: Settings) -> Starlette:
     async def readyz(request: Request) -> Response:
         if door.graphql is None:
             return JSONResponse({"status": "not ready"}, 503)
-        return JSONResponse({"status": "ready", "demo": settings.demo, "sources": door.graphql.upstreams.states})
+        upstreams = door.graphql.upstreams
+        return JSONResponse(
+            {
+                "status": "ready",
+                "demo": settings.demo,
+                "sources": upstreams.states,
+                "shared_store": upstreams.store_state,
+            }
+        )
 
     return Starlette(
         routes=[
@@ -230,12 +241,25 @@ def __getattr__(name: str) -> Any:
     return app
 
 
-class _Server(uvicorn.Server):
-    """Says in one line where it serves, once it accepts requests."""
+class Server(uvicorn.Server):
+    """Says in one line where it serves, once it accepts requests; stops at SIGTERM when all that runs is done."""
 
-    def __init__(self, config: uvicorn.Config, demo: bool) -> None:
+    grace_seconds: int = 10
+    """How long what runs at SIGTERM may go on; then it is cancelled."""
+
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        config = uvicorn.Config(
+            app,
+            settings.host,
+            settings.port,
+            lifespan="on",
+            log_config=None,  # its logs go where all others go
+            log_level="warning",
+            access_log=False,  # addresses and queries are in the lines of requests
+            timeout_graceful_shutdown=self.grace_seconds,
+        )
         super().__init__(config)
-        self._note = " (simulated data)" if demo else ""
+        self._note = " (simulated data)" if settings.demo else ""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -243,6 +267,11 @@ class _Server(uvicorn.Server):
             host, port = listening.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             print(f"walletgraph serves http://{shown}:{port}/graphql{self._note}", flush=True)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn raises again the signal that stopped it: a wish granted is no failure.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        await super().serve(sockets)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -262,18 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    config = uvicorn.Config(
-        create_app(settings),
-        settings.host,
-        settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        lifespan="on",
-    )
-    # uvicorn raises again the signal that stopped it: a wish granted is no failure.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    configure_logs(settings.log_format, settings.log_level)
     with suppress(KeyboardInterrupt):
-        _Server(config, settings.demo).run()
+        Server(create_app(settings), settings).run()
     return 0
 
 

@@ -8,20 +8,22 @@ from functools import partial
 
 from loaders.answers import AnswersByAddressLoader
 from loaders.base import BatchLoader
+from loaders.cache import MemoryCache
 from loaders.caip import AssetId, ChainId
 from loaders.errors import LoadError
 from loaders.ondo import OndoSource
 from loaders.onebalance import OneBalanceSource
+from loaders.read_through import Caches
 from loaders.records import AsOf, HoldingSource, Wants
 from loaders.registers import Reading
 from loaders.solana import SolanaSource
 from loaders.source import Answer, Book, Source
 from loaders.upstream import Upstreams
 
-SOURCES: Sequence[Callable[[Upstreams], Source]] = (
-    lambda upstreams: OndoSource(upstreams.ondo, upstreams.settings.ondo_snapshot_threshold),
-    lambda upstreams: OneBalanceSource(upstreams.onebalance),
-    lambda upstreams: SolanaSource(upstreams.thegraph),
+SOURCES: Sequence[Callable[[Upstreams, Caches], Source]] = (
+    lambda upstreams, caches: OndoSource(upstreams.ondo, caches, upstreams.settings.ondo_snapshot_threshold),
+    lambda upstreams, caches: OneBalanceSource(upstreams.onebalance, caches),
+    lambda upstreams, caches: SolanaSource(upstreams.thegraph, caches),
 )
 
 
@@ -29,9 +31,20 @@ class Sources:
     """All sources, for the life of the application."""
 
     def __init__(self, upstreams: Upstreams) -> None:
-        self.timeout_seconds = upstreams.settings.timeout_seconds
+        settings = upstreams.settings
+        self.timeout_seconds = settings.timeout_seconds
+        self.operation_timeout_seconds = settings.operation_timeout_seconds
+        caches = Caches(
+            MemoryCache(settings.cache_max_bytes),
+            upstreams.store,
+            upstreams.background,
+            settings.timeout_seconds,
+            settings.cache_fresh_seconds,
+            settings.cache_stale_while_revalidate_seconds,
+            settings.cache_stale_if_error_seconds,
+        )
         self.by_name: Mapping[HoldingSource, Source] = {
-            source.name: source for source in (build(upstreams) for build in SOURCES)
+            source.name: source for source in (build(upstreams, caches) for build in SOURCES)
         }
 
 
@@ -41,6 +54,7 @@ class Loaders:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources.by_name
         self._timeout_seconds = sources.timeout_seconds
+        self._ends_at = asyncio.get_running_loop().time() + sources.operation_timeout_seconds
         self._readings: dict[HoldingSource, Reading] = {}
         self.answers = {
             name: AnswersByAddressLoader(source, partial(self.reading, name)) for name, source in self.sources.items()
@@ -88,7 +102,7 @@ class Loaders:
         reading = self._readings.get(name)
         if reading is None:
             deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-            reading = self._readings[name] = Reading(deadline)
+            reading = self._readings[name] = Reading(min(deadline, self._ends_at))
         return reading
 
 

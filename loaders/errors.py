@@ -9,12 +9,14 @@ LoadError                       a record could not be loaded
     UpstreamResponseError       BAD_RESPONSE              not JSON, wrong shape, truncated or too large
     UpstreamFailedError         UPSTREAM_ERROR            5xx
     UpstreamRejectedError       UPSTREAM_REJECTED_INPUT   400
+    CircuitOpenError            CIRCUIT_OPEN              it failed too often of late to be asked
     BudgetExhaustedError        BUDGET_EXHAUSTED          our own limit was reached
 InvalidIdError                  an identifier is malformed
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import ClassVar
 
@@ -106,11 +108,22 @@ class UpstreamRejectedError(LoadError):
     message = "The source refused the request."
 
 
+class CircuitOpenError(LoadError):
+    """The upstream failed so often of late that it is not asked for a while."""
+
+    code = SourceErrorCode.CIRCUIT_OPEN
+    message = "The source failed too often of late and is given a rest."
+
+
 class BudgetExhaustedError(LoadError):
     """Our own limit on requests was reached."""
 
     code = SourceErrorCode.BUDGET_EXHAUSTED
     message = "More was needed than the budget of requests allows."
+
+
+LOAD_ERRORS: Mapping[str, type[LoadError]] = {error.code.value: error for error in LoadError.__subclasses__()}
+"""What is raised for each code."""
 
 
 class InvalidIdError(ValueError):

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import ClassVar, TypeVar
 
-from loaders.caip import SOLANA_MAINNET, AccountAddress, AccountId, AssetId, ChainId, Namespace
+from loaders.cache import Lifetime
+from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
+from loaders.ondo_balances import CHAIN_IDS, CHAIN_NAMES, Balance, Held, OndoBalances, Place
+from loaders.read_through import Caches
 from loaders.records import (
     Group,
     HoldingSource,
@@ -27,11 +29,10 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import Answer, Book, Question, Scope, Source, failed_report, partial_report
+from loaders.source import Answer, Book, Question, Scope, Source, answered_report, failed_report, partial_report
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.ondo import (
-    BalanceRecord,
     EnhancedPriceRecord,
     MarketRecord,
     MetadataRecord,
@@ -41,17 +42,11 @@ from loaders.upstream.ondo import (
 
 _T = TypeVar("_T")
 
-# How long Ondo itself serves the same bytes, by its page on endpoint caching.
-_METADATA_SECONDS = 300
-_PRICE_SECONDS = 1
-_MARKET_SECONDS = 60
-
-_CHAIN_NAMES: Mapping[ChainId, str] = {
-    ChainId("eip155:1"): "ethereum-1",
-    ChainId("eip155:56"): "bsc-56",
-    SOLANA_MAINNET: "solana-900",
-}
-_CHAIN_IDS = {name: chain_id for chain_id, name in _CHAIN_NAMES.items()}
+# Fresh for as long as Ondo itself serves the same bytes, by its page on endpoint caching. No report says how old a
+# price is, so it is renewed before it is shown, and hardly outlives a failure.
+_METADATA = Lifetime(300, 3_600, 86_400)
+_PRICES = Lifetime(1, 0, 14)
+_MARKETS = Lifetime(60, 600, 3_600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
         complete &= not record.addresses.dropped
         tags = record.tags
         for place in record.addresses.rows:
-            chain_id = _CHAIN_IDS.get(place.networkChainId)
+            chain_id = CHAIN_IDS.get(place.networkChainId)
             if chain_id is None:
                 continue
             try:
@@ -126,75 +121,30 @@ def _index_markets(records: Rows[MarketRecord]) -> Mapping[str, MarketRecord]:
     return {record.primaryMarket.symbol: record for record in records.rows}
 
 
-@dataclass(frozen=True, slots=True)
-class _Balance:
-    amount: Decimal
-    symbol: str
-    reported_asset: str
+_Row = tuple[AccountAddress, AssetId, Balance, datetime]
 
 
-@dataclass(frozen=True, slots=True)
-class _ChainAnswer:
-    """What one request on one chain said, indexed by holder."""
-
-    chain_id: ChainId
-    by_holder: Mapping[AccountAddress, Mapping[AssetId, _Balance]]
-    fetched_at: datetime
-    calls: frozenset[int]
-    unreadable: bool
-
-    def report(self, accounts: tuple[AccountAddress, ...]) -> Report:
-        report = Report(
-            HoldingSource.ONDO_GM,
-            self.chain_id,
-            accounts,
-            SourceStatus.OK,
-            fetched_at=self.fetched_at,
-            calls=self.calls,
-        )
-        return partial_report(report, UpstreamResponseError()) if self.unreadable else report
+def _rows(place: Place, fetched: Fetched[Held]) -> list[_Row]:
+    return [
+        (holder, asset_id, balance, fetched.fetched_at)
+        for holder, balances in fetched.value.by_holder.items()
+        if place.address in (None, holder)
+        for asset_id, balance in balances.items()
+    ]
 
 
-def _index_balances(chain_id: ChainId, fetched: Fetched[Rows[BalanceRecord]]) -> _ChainAnswer:
-    by_holder: dict[AccountAddress, dict[AssetId, _Balance]] = {}
-    unreadable = fetched.value.dropped > 0
-    for row in fetched.value.rows:
-        try:
-            asset_id = AssetId.of_token(chain_id, row.token_address)
-            holder = _holder(chain_id, row.account)
-        except InvalidIdError:
-            unreadable = True
-            continue
-        balance = _Balance(row.balance, row.symbol, row.token_address)
-        first = by_holder.setdefault(holder, {}).setdefault(asset_id, balance)
-        unreadable |= first.amount != row.balance  # one row per token: two unlike ones cannot both be true
-    return _ChainAnswer(chain_id, by_holder, fetched.fetched_at, fetched.calls, unreadable)
-
-
-def _holder(chain_id: ChainId, account: str) -> AccountAddress:
-    # Upstream answers are folded to lower case without a checksum test.
-    folded = account.lower() if chain_id.namespace is Namespace.EIP155 else account
-    address = AccountAddress.parse(folded)
-    if address.namespace is not chain_id.namespace:
-        raise InvalidIdError(account, "is an account of another namespace")
-    return address
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One request on one chain, and the addresses that it answers for."""
-
-    chain_id: ChainId
-    addresses: Sequence[AccountAddress]
-    user: AccountAddress | None = None
-    token: AssetId | None = None
+def _report(place: Place, accounts: tuple[AccountAddress, ...], fetched: Fetched[Held]) -> Report:
+    report = answered_report(HoldingSource.ONDO_GM, place.chain_id, accounts, fetched)
+    if fetched.value.unreadable and report.status is SourceStatus.OK:
+        return partial_report(report, UpstreamResponseError())
+    return report
 
 
 class _OndoAnswer(Answer):
     def __init__(
         self,
         reports: Sequence[Report],
-        rows: Sequence[tuple[AccountAddress, AssetId, _Balance, datetime]],
+        rows: Sequence[_Row],
         register: _Metadata | None = None,
     ) -> None:
         super().__init__(reports)
@@ -299,7 +249,7 @@ class _OndoBook(Book):
         """Whether the price list failed for a token of the register, or the register for a chain of Ondo's."""
         if asset_id in self._metadata.by_asset_id:
             return self._prices_failed
-        return not self.knows_all and asset_id.chain_id in _CHAIN_NAMES and not asset_id.is_native
+        return not self.knows_all and asset_id.chain_id in CHAIN_NAMES and not asset_id.is_native
 
     def stock(self, asset_id: AssetId) -> Stock | None:
         """Ticker and classes by the register, name and multiplier by the market list."""
@@ -334,19 +284,19 @@ class OndoSource(Source):
     name: ClassVar[HoldingSource] = HoldingSource.ONDO_GM
     namespaces: ClassVar[frozenset[Namespace]] = frozenset(Namespace)
 
-    def __init__(self, client: OndoClient | None, snapshot_threshold: int) -> None:
+    def __init__(self, client: OndoClient | None, caches: Caches, snapshot_threshold: int) -> None:
         self.configured = client is not None
-        self._snapshot_threshold = snapshot_threshold
         if client is not None:
             self._client = client
-            self._metadata = Register(client.fetch_metadata, _index_metadata, _METADATA_SECONDS)
-            self._prices = Register(client.fetch_prices, _index_prices, _PRICE_SECONDS)
-            self._changes = Register(client.fetch_enhanced_prices, _index_changes, _PRICE_SECONDS)
-            self._markets = Register(client.fetch_markets, _index_markets, _MARKET_SECONDS)
+            self._metadata = Register(caches, "ondo:metadata", client.metadata, _index_metadata, _METADATA)
+            self._prices = Register(caches, "ondo:prices", client.prices, _index_prices, _PRICES)
+            self._changes = Register(caches, "ondo:changes", client.enhanced_prices, _index_changes, _PRICES)
+            self._markets = Register(caches, "ondo:markets", client.markets, _index_markets, _MARKETS)
+            self._balances = OndoBalances(client, caches, snapshot_threshold)
 
     def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
         """Each of Ondo's chains in the namespace."""
-        return [chain_id for chain_id in _CHAIN_NAMES if chain_id.namespace is namespace]
+        return [chain_id for chain_id in CHAIN_NAMES if chain_id.namespace is namespace]
 
     def needed_parts(self, namespace: Namespace, scope: Scope) -> frozenset[ChainId | None]:
         """Each chain that the scope allows; none for token accounts, which Ondo does not tell apart."""
@@ -360,35 +310,24 @@ class OndoSource(Source):
 
     async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
         """One request for each chain and address, or one for a chain that many addresses are wanted on."""
-        requests: list[_Request] = []
         register = await self._register_if_named(questions, reading)
         reports = {question.address: self._unasked_reports(question) for question in questions}
-        for chain_id in _CHAIN_NAMES:
-            asking = {
-                question.address: scopes
-                for question in questions
-                if (scopes := self._scopes_on(chain_id, question, register))
-            }
-            if 0 < self._snapshot_threshold <= len(asking):
-                requests.append(_Request(chain_id, list(asking)))
-            else:
-                requests += [
-                    _Request(chain_id, [address], address, _only_asset(chain_id, scopes))
-                    for address, scopes in asking.items()
-                ]
-        outcomes = await asyncio.gather(*[self._fetch(request, reading) for request in requests])
-        rows: dict[AccountAddress, list[tuple[AccountAddress, AssetId, _Balance, datetime]]] = {}
-        for request, outcome in zip(requests, outcomes, strict=True):
-            chain_id = request.chain_id
-            for address in request.addresses:
-                if isinstance(outcome, LoadError):
-                    reports[address][chain_id] = failed_report(self.name, chain_id, (address,), outcome)
-                    continue
-                reports[address][chain_id] = outcome.report((address,))
-                rows.setdefault(address, []).extend(
-                    (address, asset_id, balance, outcome.fetched_at)
-                    for asset_id, balance in outcome.by_holder.get(address, {}).items()
-                )
+        places = [
+            Place(chain_id, question.address, _only_asset(chain_id, scopes))
+            for chain_id in CHAIN_NAMES
+            for question in questions
+            if (scopes := self._scopes_on(chain_id, question, register))
+        ]
+        outcomes = await self._balances.load(places, reading.deadline)
+        rows: dict[AccountAddress, list[_Row]] = {}
+        for place, outcome in outcomes.items():
+            if (address := place.address) is None:
+                continue
+            if isinstance(outcome, LoadError):
+                reports[address][place.chain_id] = failed_report(self.name, place.chain_id, (address,), outcome)
+                continue
+            reports[address][place.chain_id] = _report(place, (address,), outcome)
+            rows.setdefault(address, []).extend(_rows(place, outcome))
         return {
             address: _OndoAnswer(list(by_part.values()), rows.get(address, []), register)
             for address, by_part in reports.items()
@@ -407,39 +346,24 @@ class OndoSource(Source):
 
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
         """Ethereum, BNB Chain and Solana."""
-        return frozenset(_CHAIN_NAMES)
+        return frozenset(CHAIN_NAMES)
 
     async def holders(self, asset_id: AssetId, reading: Reading) -> Answer | None:
         """Every holder of one of Ondo's tokens, in one request; None for any other token."""
         chain_id = asset_id.chain_id
-        if chain_id not in _CHAIN_NAMES or asset_id.is_native:
+        if chain_id not in CHAIN_NAMES or asset_id.is_native:
             return None
         try:
             if asset_id not in (await reading.read(self._metadata)).by_asset_id:
                 return None
         except LoadError:
             pass  # the register cannot tell; the chain itself may
-        outcome = await self._fetch(_Request(chain_id, [], token=asset_id), reading)
+        place = Place(chain_id, None, asset_id)
+        outcome = await self._balances.load_holders(place, reading.deadline)
         if isinstance(outcome, LoadError):
             return _OndoAnswer([failed_report(self.name, chain_id, (), outcome)], [])
-        rows = [
-            (holder, asset_id, balances[asset_id], outcome.fetched_at)
-            for holder, balances in outcome.by_holder.items()
-            if asset_id in balances
-        ]
-        return _OndoAnswer([outcome.report(tuple(row[0] for row in rows))], rows)
-
-    async def _fetch(self, request: _Request, reading: Reading) -> _ChainAnswer | LoadError:
-        try:
-            fetched = await self._client.fetch_balances(
-                _CHAIN_NAMES[request.chain_id],
-                reading.deadline,
-                user_address=request.user,
-                token_address=None if request.token is None else request.token.reference,
-            )
-        except LoadError as error:
-            return error
-        return _index_balances(request.chain_id, fetched)
+        rows = [row for row in _rows(place, outcome) if row[1] == asset_id]
+        return _OndoAnswer([_report(place, tuple(row[0] for row in rows), outcome)], rows)
 
     def _scopes_on(self, chain_id: ChainId, question: Question, register: _Metadata | None) -> list[Scope]:
         """The scopes of a question for which this chain must be asked."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,8 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
 
+from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, UpstreamResponseError
+from loaders.read_through import Caches, ReadThrough
 from loaders.records import (
     Aggregate,
     Group,
@@ -28,7 +32,19 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import KINDS, Answer, Book, NoAnswer, Question, Scope, Source, failed_report, partial_report
+from loaders.source import (
+    EVERYTHING,
+    KINDS,
+    Answer,
+    Book,
+    NoAnswer,
+    Question,
+    Scope,
+    Source,
+    answered_report,
+    failed_report,
+    partial_report,
+)
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.onebalance import (
@@ -39,7 +55,11 @@ from loaders.upstream.onebalance import (
     OneBalanceClient,
 )
 
-_REGISTER_SECONDS = 600
+_BALANCE_SECONDS = 30.0
+_REGISTER = Lifetime(600, 3_600, 86_400)
+
+# What one balance takes in memory, by measurement.
+_BALANCE_BYTES = 700
 
 # The bucket of assets that stand alone: no group, although it looks like one.
 _NO_GROUP = "ob:single"
@@ -174,26 +194,88 @@ class _Balance:
     by_name_only: bool
 
 
-@dataclass(slots=True)
-class _CallAnswer:
-    rows: dict[AccountAddress, dict[AssetId, _Balance]] = field(default_factory=dict)
-    aggregates: list[Aggregate] = field(default_factory=list)
-    unreadable: bool = False
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """What is asked of OneBalance for one address.
+
+    ``summed`` are the accounts that its aggregates shall be over; empty where nobody reads them.
+    """
+
+    address: AccountAddress
+    aggregated_ids: tuple[str, ...]
+    asset_ids: tuple[AssetId, ...]
+    summed: frozenset[AccountAddress]
+    question: Question = field(compare=False)
+
+    def __str__(self) -> str:
+        wanted = json.dumps([self.aggregated_ids, self.asset_ids, sorted(self.summed)])
+        return f"{self.address}:{hashlib.sha256(wanted.encode()).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """OneBalance's word on one address; ``refused`` if it would not hear of the assets asked for by name."""
+
+    rows: Mapping[AssetId, _Balance]
+    aggregates: tuple[Aggregate, ...]
+    accounts: frozenset[AccountAddress]
+    unreadable: bool
     refused: LoadError | None = None
+
+
+def _encode(said: _Said) -> bytes:
+    rows = [
+        [asset, str(b.raw), b.decimals, str(b.value), b.reported_asset, b.by_name_only]
+        for asset, b in said.rows.items()
+    ]
+    sums = [[a.group_id, str(a.raw), a.decimals, None if a.value is None else str(a.value)] for a in said.aggregates]
+    return json.dumps([said.unreadable, sorted(said.accounts), rows, sums]).encode()
+
+
+def _decode(body: bytes) -> _Said:
+    unreadable, named, rows, sums = json.loads(body)
+    accounts = frozenset(map(AccountAddress.parse, named))
+    return _Said(
+        {
+            AssetId.parse(asset): _Balance(int(raw), decimals, Decimal(value), reported, bool(by_name))
+            for asset, raw, decimals, value, reported, by_name in rows
+        },
+        tuple(
+            Aggregate(
+                HoldingSource.ONEBALANCE,
+                group,
+                accounts,
+                int(raw),
+                decimals,
+                None if value is None else Decimal(value),
+            )
+            for group, raw, decimals, value in sums
+        ),
+        accounts,
+        bool(unreadable),
+    )
+
+
+_SAID = Codec(
+    version=1,
+    encode=_encode,
+    decode=_decode,
+    size=lambda said: _BALANCE_BYTES * (1 + len(said.rows) + len(said.aggregates)),
+)
 
 
 class _OneBalanceAnswer(Answer):
     """What came of the one request for an address; ``outcome`` None when none was needed: the register answered."""
 
-    def __init__(self, question: Question, assets: _Assets, outcome: Fetched[_CallAnswer] | LoadError | None) -> None:
+    def __init__(self, question: Question, assets: _Assets, outcome: Fetched[_Said] | LoadError | None) -> None:
         self._address = question.address
         self._assets = assets
         self._outcome = outcome
-        said = outcome.value if isinstance(outcome, Fetched) else _CallAnswer()
-        self._rows = said.rows.get(question.address, {})
+        said = outcome.value if isinstance(outcome, Fetched) else None
+        self._rows = {} if said is None else said.rows
         self._fetched_at = outcome.fetched_at if isinstance(outcome, Fetched) else _NEVER
-        accounts = frozenset({question.address} if outcome is None else said.rows)
-        super().__init__(self.reports_within(question.scopes), said.aggregates, accounts)
+        accounts = frozenset({question.address} if outcome is None else () if said is None else said.accounts)
+        super().__init__(self.reports_within(question.scopes), () if said is None else said.aggregates, accounts)
 
     def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
         """Assets that are refused or cannot be read are missing only where they are wanted."""
@@ -208,9 +290,11 @@ class _OneBalanceAnswer(Answer):
             refused = outcome.value.refused if named else None
             if refused is not None and not aggregated:
                 return [failed_report(source, None, (address,), refused)]
-            report = replace(report, fetched_at=outcome.fetched_at, calls=outcome.calls)
+            report = answered_report(source, None, (address,), outcome)
             if refused is not None:
                 return [partial_report(report, refused)]
+            if report.status is SourceStatus.STALE:
+                return [report]
             missing |= outcome.value.unreadable
         return [partial_report(report, UpstreamResponseError()) if missing else report]
 
@@ -256,12 +340,22 @@ class OneBalanceSource(Source):
     values_holdings: ClassVar[bool] = True
     wants_answered: ClassVar[Wants] = Wants.AGGREGATES
 
-    def __init__(self, client: OneBalanceClient | None) -> None:
+    def __init__(self, client: OneBalanceClient | None, caches: Caches) -> None:
         self.configured = client is not None
         if client is not None:
             self._client = client
-            self._assets = Register(client.fetch_assets, _index_assets, _REGISTER_SECONDS)
-            self._chains = Register(client.fetch_chains, _index_chains, _REGISTER_SECONDS)
+            self._assets = Register(caches, "onebalance:assets", client.assets, _index_assets, _REGISTER)
+            self._chains = Register(caches, "onebalance:chains", client.chains, _index_chains, _REGISTER)
+            self._said: ReadThrough[_Sought, _Said] = ReadThrough(
+                caches,
+                "onebalance:balances",
+                fingerprint=client.fingerprint,
+                fetch=self._fetch,
+                name=str,
+                codec=_SAID,
+                lifetime=caches.balance_lifetime(_BALANCE_SECONDS),
+                incomplete=lambda said: said.refused,
+            )
 
     def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
         """One call covers all chains."""
@@ -283,12 +377,10 @@ class OneBalanceSource(Source):
             assets = await reading.read(self._assets)
         except LoadError as error:
             return {q.address: NoAnswer([failed_report(self.name, None, (q.address,), error)]) for q in questions}
-        calls = [call for pair in _pairs(questions) if (call := _call(pair, assets)) is not None]
-        fetched = await asyncio.gather(*[self._fetch(call, assets, reading) for call in calls])
-        outcomes = {
-            address: outcome for call, outcome in zip(calls, fetched, strict=True) for address in call.addresses
-        }
-        return {q.address: _OneBalanceAnswer(q, assets, outcomes.get(q.address)) for q in questions}
+        sought = {q.address: one for q in questions if (one := self._sought(q, assets)) is not None}
+        outcomes = await self._said.load(sought.values(), reading.deadline)
+        answers = {address: outcomes[one] for address, one in sought.items()}
+        return {q.address: _OneBalanceAnswer(q, assets, answers.get(q.address)) for q in questions}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """The register of aggregates."""
@@ -298,25 +390,64 @@ class OneBalanceSource(Source):
         """The chains of its own list; raises a ``LoadError``."""
         return await reading.read(self._chains)
 
-    async def _fetch(self, call: _Call, assets: _Assets, reading: Reading) -> Fetched[_CallAnswer] | LoadError:
+    def _sought(self, question: Question, assets: _Assets) -> _Sought | None:
+        """What to ask for; all of it if that is known already, None if the register has the answer."""
+        address, namespace = question.address, question.address.namespace
+        aggregated_ids = set[str]().union(*[assets.ids(namespace, scope) for scope in question.scopes])
+        asset_ids = set[AssetId]().union(*[assets.outsiders(namespace, scope) for scope in question.scopes])
+        if not aggregated_ids and not asset_ids:
+            return None
+        summed = question.company if Wants.AGGREGATES in question.wants else frozenset[AccountAddress]()
+        sought = _Sought(address, tuple(sorted(aggregated_ids)), tuple(sorted(asset_ids)), summed, question)
+        everything = tuple(sorted(assets.ids(namespace, EVERYTHING)))
+        whole = replace(sought, aggregated_ids=everything)
+        return whole if self._said.has_fresh(whole) else sought
+
+    async def _fetch(
+        self, sought: Sequence[_Sought], deadline: float
+    ) -> Mapping[_Sought, Fetched[_Said] | LoadError]:
+        """Pairs EVM with Solana addresses, then one request for each pair."""
+        by_address = {one.address: one for one in sought}
+        calls = [
+            _call([by_address[question.address] for question in pair])
+            for pair in _pairs([one.question for one in sought])
+        ]
         try:
-            fetched = await self._client.fetch_balances(
-                [_account(address) for address in call.addresses],
-                call.aggregated_ids,
-                call.asset_ids,
-                reading.deadline,
-            )
-            return Fetched(_split(call, fetched.value, assets), fetched.fetched_at, fetched.calls)
+            assets = await self._assets.read(deadline)
+        except LoadError as error:
+            return dict.fromkeys(sought, error)
+        outcomes: dict[_Sought, Fetched[_Said] | LoadError] = {}
+        for call, outcome in zip(
+            calls, await asyncio.gather(*[self._ask(call, assets, deadline) for call in calls]), strict=True
+        ):
+            for address in call.addresses:
+                one = by_address[address]
+                if isinstance(outcome, LoadError):
+                    outcomes[one] = outcome
+                    continue
+                outcomes[one] = outcome.with_value(outcome.value[address])
+                # Who asks for the same without the aggregates is served as well.
+                outcomes.setdefault(replace(one, summed=frozenset()), outcomes[one])
+        return outcomes
+
+    async def _ask(
+        self, call: _Call, assets: _Assets, deadline: float
+    ) -> Fetched[Mapping[AccountAddress, _Said]] | LoadError:
+        try:
+            accounts = [_account(address) for address in call.addresses]
+            fetched = await self._client.fetch_balances(accounts, call.aggregated_ids, call.asset_ids, deadline)
+            return fetched.with_value(_split(call, fetched.value, assets))
         except UpstreamRejectedError as error:
             if not (call.aggregated_ids and call.asset_ids):
                 return error
             # It was the named assets that were refused: they must not cost the others.
-            answer = await self._fetch(replace(call, asset_ids=()), assets, reading)
+            answer = await self._ask(replace(call, asset_ids=()), assets, deadline)
             if isinstance(answer, LoadError):
                 answer.calls |= error.calls
-            else:
-                answer.value.refused = error
-            return answer
+                return answer
+            return answer.with_value(
+                {address: replace(said, refused=error) for address, said in answer.value.items()}
+            )
         except LoadError as error:
             return error
 
@@ -358,13 +489,10 @@ def _mate(question: Question, solana: Mapping[AccountAddress, Question]) -> Acco
     return None
 
 
-def _call(pair: Sequence[Question], assets: _Assets) -> _Call | None:
-    wanted = [(question.address.namespace, scope) for question in pair for scope in question.scopes]
-    aggregated_ids = set[str]().union(*[assets.ids(*want) for want in wanted])
-    asset_ids = set[AssetId]().union(*[assets.outsiders(*want) for want in wanted])
-    if not aggregated_ids and not asset_ids:
-        return None
-    return _Call(tuple(q.address for q in pair), sorted(aggregated_ids), sorted(asset_ids))
+def _call(pair: Sequence[_Sought]) -> _Call:
+    aggregated_ids = set[str]().union(*[one.aggregated_ids for one in pair])
+    asset_ids = set[AssetId]().union(*[one.asset_ids for one in pair])
+    return _Call(tuple(one.address for one in pair), sorted(aggregated_ids), sorted(asset_ids))
 
 
 def _account(address: AccountAddress) -> str:
@@ -372,27 +500,27 @@ def _account(address: AccountAddress) -> str:
     return f"eip155:1:{address}" if address.namespace is Namespace.EIP155 else f"solana:{address}"
 
 
-def _split(call: _Call, balance: AggregatedBalance, assets: _Assets) -> _CallAnswer:
-    """The rows of one reply by address: an asset's namespace tells whose it is."""
+def _split(call: _Call, balance: AggregatedBalance, assets: _Assets) -> Mapping[AccountAddress, _Said]:
+    """One reply by address: an asset's namespace tells whose it is."""
     by_namespace = {address.namespace: address for address in call.addresses}
     _check_accounts(by_namespace, balance)
-    answer = _CallAnswer({address: {} for address in call.addresses})
-    answer.unreadable = bool(balance.rows.dropped or balance.aggregates.dropped)
+    rows: dict[AccountAddress, dict[AssetId, _Balance]] = {address: {} for address in call.addresses}
+    unreadable = bool(balance.rows.dropped or balance.aggregates.dropped)
     named = frozenset(call.asset_ids)
     for row in balance.rows.rows:
         asset_id = _asset_id(row)
         if asset_id is None:
-            answer.unreadable = True
+            unreadable = True
             continue
         address = by_namespace.get(asset_id.chain_id.namespace) if asset_id.chain_id.namespace else None
         if address is not None:
             member = assets.members.get(asset_id)
             decimals = None if member is None else member.facts.decimals
             own = _Balance(row.balance, decimals, row.fiatValue, row.assetType, asset_id in named)
-            first = answer.rows[address].setdefault(asset_id, own)
-            answer.unreadable |= first.raw != own.raw  # two unlike ones cannot both be true
+            first = rows[address].setdefault(asset_id, own)
+            unreadable |= first.raw != own.raw  # two unlike ones cannot both be true
     accounts = frozenset(call.addresses)
-    answer.aggregates = [
+    aggregates = tuple(
         Aggregate(
             HoldingSource.ONEBALANCE,
             record.aggregatedAssetId,
@@ -403,8 +531,8 @@ def _split(call: _Call, balance: AggregatedBalance, assets: _Assets) -> _CallAns
         )
         for record in balance.aggregates.rows
         if record.aggregatedAssetId != _NO_GROUP
-    ]
-    return answer
+    )
+    return {address: _Said(of_address, aggregates, accounts, unreadable) for address, of_address in rows.items()}
 
 
 def _asset_id(row: AssetBalanceRecord) -> AssetId | None:

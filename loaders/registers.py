@@ -3,45 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from loaders.cache import Codec, Lifetime
 from loaders.errors import LoadError
-from loaders.upstream.http import Fetched
+from loaders.read_through import Caches, ReadThrough
+from loaders.upstream.http import Document, Fetched, Listing
 
 R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+# Records and an index of them take about so many times the bytes of the JSON that they were read from.
+_MEMORY_PER_BYTE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Built(Generic[T_co]):
+    """A list as it came, and the index built of it."""
+
+    body: bytes
+    index: T_co
+
 
 class Register(Generic[T_co]):
-    """One list, indexed by ``build`` when it is fetched, fresh for ``seconds``. A failure is never kept."""
+    """One list, indexed by ``build`` when it is fetched. A failure is never kept."""
 
     def __init__(
-        self,
-        fetch: Callable[[float], Awaitable[Fetched[R]]],
-        build: Callable[[R], T_co],
-        seconds: float,
+        self, caches: Caches, name: str, listing: Listing[R], build: Callable[[R], T_co], lifetime: Lifetime
     ) -> None:
-        self._fetch: Callable[[float], Awaitable[Fetched[R]]] = fetch
-        self._build: Callable[[R], T_co] = build
-        self._seconds = seconds
-        self._read: object = None
-        self._built: Fetched[T_co] | None = None
-        self._expires = 0.0
+        def built(document: Document[R]) -> _Built[T_co]:
+            return _Built(document.body, build(document.records))
+
+        async def fetch(keys: Sequence[None], deadline: float) -> Mapping[None, Fetched[_Built[T_co]] | LoadError]:
+            try:
+                fetched = await listing.fetch(deadline)
+            except LoadError as error:
+                return {None: error}
+            return {None: Fetched(built(fetched.value), fetched.fetched_at, fetched.calls)}
+
+        codec = Codec(
+            version=1,
+            encode=lambda value: value.body,
+            decode=lambda body: built(listing.read(body)),
+            size=lambda value: _MEMORY_PER_BYTE * len(value.body),
+        )
+        self._answers: ReadThrough[None, _Built[T_co]] = ReadThrough(
+            caches,
+            name,
+            fingerprint=listing.fingerprint,
+            fetch=fetch,
+            name=lambda key: "all",
+            codec=codec,
+            lifetime=lifetime,
+        )
 
     async def read(self, deadline: float) -> T_co:
-        """The list, at most ``seconds`` old; raises a ``LoadError``."""
-        if self._built is not None and time.monotonic() < self._expires:
-            return self._built.value
-        asked = time.monotonic()
-        fetched = await self._fetch(deadline)
-        if self._built is None or self._read is not fetched.value:  # all who shared the request share the index
-            self._read = fetched.value
-            self._built = Fetched(self._build(fetched.value), fetched.fetched_at, fetched.calls)
-            self._expires = asked + self._seconds
-        return self._built.value
+        """The list; raises a ``LoadError``."""
+        outcome = (await self._answers.load([None], deadline))[None]
+        if isinstance(outcome, LoadError):
+            raise outcome
+        return outcome.value.index
 
 
 class Reading:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from pydantic import TypeAdapter
+
+from loaders.cache import Codec, Lifetime
 from loaders.caip import (
     NATIVE_SOL,
     SOLANA_MAINNET,
@@ -21,6 +26,7 @@ from loaders.caip import (
     is_solana_address,
 )
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamResponseError
+from loaders.read_through import Caches, ReadThrough
 from loaders.records import (
     AsOf,
     HoldingSource,
@@ -37,8 +43,19 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import Answer, Book, Question, Scope, Source, failed_report, joined, partial_report
+from loaders.source import (
+    Answer,
+    Book,
+    Question,
+    Scope,
+    Source,
+    failed_report,
+    joined,
+    partial_report,
+    stale_report,
+)
 from loaders.upstream.fields import Rows, instant
+from loaders.upstream.http import Fetched
 from loaders.upstream.thegraph import (
     MintRecord,
     NativeBalanceRecord,
@@ -51,7 +68,12 @@ from loaders.upstream.thegraph import (
 _T = TypeVar("_T")
 
 _MAX_PAGES = 100
-_NETWORKS_SECONDS = 10
+_BALANCE_SECONDS = 15.0
+_NETWORKS = Lifetime(10, 50, 50)
+_MINTS = Lifetime(600, 3_600, 86_400)
+
+# What one token account, or a mint's metadata, takes in memory, by measurement.
+_ROW_BYTES = 1_500
 
 _PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
@@ -103,6 +125,12 @@ class _Filter:
             token_accounts=joined(self.token_accounts, other.token_accounts),
         )
 
+    def allows(self, row: SplBalanceRecord) -> bool:
+        """Whether the row is one of those asked for; what a program's id means only the answer tells."""
+        return (self.mints is None or row.mint in self.mints) and (
+            self.token_accounts is None or row.account in self.token_accounts
+        )
+
     def serves(self, other: _Filter) -> bool:
         """Whether a request with this filter gives some of what the other wants."""
         return (
@@ -147,13 +175,19 @@ _Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Outcome:
-    """How it went to read some owners' token accounts, or their SOL; ``errors`` say why not all of it."""
+    """How it went to read some owners' token accounts, or their SOL; ``errors`` say why not all of it.
+
+    ``truncated`` without an error: there are more pages than we read. ``stale`` are the errors in whose place an
+    earlier answer stands.
+    """
 
     calls: frozenset[int] = frozenset()
     fetched_at: list[datetime] = field(default_factory=list)
     errors: list[LoadError] = field(default_factory=list)
     truncated: bool = False
     unreadable: bool = False
+    stale: list[LoadError] = field(default_factory=list)
+    ages: list[int] = field(default_factory=list)
 
     def add(self, other: _Outcome) -> None:
         """Takes in what another request gave."""
@@ -162,6 +196,92 @@ class _Outcome:
         self.errors += other.errors
         self.truncated |= other.truncated
         self.unreadable |= other.unreadable
+        self.stale += other.stale
+        self.ages += other.ages
+
+    @classmethod
+    def of(cls, answered: Fetched[_Rows] | Fetched[_Native] | LoadError) -> _Outcome:
+        """How one question fared, whether upstream or a cache answered it."""
+        if isinstance(answered, LoadError):
+            return cls(answered.calls, errors=[answered])
+        value = answered.value
+        return cls(
+            answered.calls,
+            [answered.fetched_at],
+            [] if value.error is None else [value.error],
+            value.truncated,
+            value.unreadable,
+            [] if answered.stale is None else [answered.stale],
+            [] if answered.cache_age_seconds is None else [answered.cache_age_seconds],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Token accounts of one owner; ``truncated`` if there are more, and not by our own limit if there is an error."""
+
+    rows: tuple[SplBalanceRecord, ...]
+    truncated: bool = False
+    unreadable: bool = False
+    error: LoadError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Native:
+    """One owner's SOL; no row where there is none."""
+
+    row: NativeBalanceRecord | None
+    unreadable: bool = False
+    truncated: ClassVar[bool] = False
+    error: ClassVar[LoadError | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class _OfOwner:
+    """A question for one owner's token accounts, through a filter whose lists are no longer than a plan allows."""
+
+    owner: AccountAddress
+    narrowed: _Filter
+
+    def __str__(self) -> str:
+        some = self.narrowed
+        if some == _Filter(None, None, None, some.zero):
+            return f"{self.owner}:all:{some.zero:d}"
+        lists = [None if some is None else sorted(some) for some in (some.mints, some.token_accounts)]
+        text = json.dumps([lists, self.narrowed.program_id, self.narrowed.zero])
+        return f"{self.owner}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _SolOf:
+    """A question for one owner's SOL."""
+
+    owner: AccountAddress
+    zero: bool
+
+    def __str__(self) -> str:
+        return f"{self.owner}:{self.zero:d}"
+
+
+_SPL_LIST = TypeAdapter(tuple[SplBalanceRecord, ...])
+_NATIVE_ROW = TypeAdapter(NativeBalanceRecord | None)
+_MINT_ROW = TypeAdapter(MintRecord | None)
+
+_ROWS: Codec[_Rows] = Codec(
+    version=1,
+    encode=lambda value: b"%d%d" % (value.truncated, value.unreadable) + _SPL_LIST.dump_json(value.rows),
+    decode=lambda body: _Rows(_SPL_LIST.validate_json(body[2:]), body[:1] == b"1", body[1:2] == b"1"),
+    size=lambda value: _ROW_BYTES * (1 + len(value.rows)),
+)
+_NATIVES: Codec[_Native] = Codec(
+    version=1,
+    encode=lambda value: b"%d" % value.unreadable + _NATIVE_ROW.dump_json(value.row),
+    decode=lambda body: _Native(_NATIVE_ROW.validate_json(body[1:]), body[:1] == b"1"),
+    size=lambda value: _ROW_BYTES,
+)
+_METADATA: Codec[MintRecord | None] = Codec(
+    version=1, encode=_MINT_ROW.dump_json, decode=_MINT_ROW.validate_json, size=lambda value: _ROW_BYTES
+)
 
 
 @dataclass(slots=True)
@@ -179,11 +299,6 @@ class _Owner:
         seen = self.rows.get(key)
         if seen is None or row.last_update_block_num > seen.last_update_block_num:
             self.rows[key] = row
-
-    def add_native(self, row: NativeBalanceRecord) -> None:
-        """Keeps the row unless a newer one is there."""
-        if self.native is None or row.last_update_block_num > self.native.last_update_block_num:
-            self.native = row
 
 
 def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
@@ -298,11 +413,40 @@ class SolanaSource(Source):
     name: ClassVar[HoldingSource] = HoldingSource.SOLANA_SPL
     namespaces: ClassVar[frozenset[Namespace]] = frozenset({Namespace.SOLANA})
 
-    def __init__(self, client: TheGraphClient | None) -> None:
+    def __init__(self, client: TheGraphClient | None, caches: Caches) -> None:
         self.configured = client is not None
         if client is not None:
             self._client = client
-            self._indexed_to = Register(client.fetch_networks, _index_networks, _NETWORKS_SECONDS)
+            self._indexed_to = Register(caches, "thegraph:networks", client.networks, _index_networks, _NETWORKS)
+            lifetime, fingerprint = caches.balance_lifetime(_BALANCE_SECONDS), client.fingerprint
+            self._rows: ReadThrough[_OfOwner, _Rows] = ReadThrough(
+                caches,
+                "thegraph:balances",
+                fingerprint=fingerprint,
+                fetch=self._fetch_rows,
+                name=str,
+                codec=_ROWS,
+                lifetime=lifetime,
+                incomplete=lambda value: value.error,
+            )
+            self._native: ReadThrough[_SolOf, _Native] = ReadThrough(
+                caches,
+                "thegraph:native",
+                fingerprint=fingerprint,
+                fetch=self._fetch_native,
+                name=str,
+                codec=_NATIVES,
+                lifetime=lifetime,
+            )
+            self._mints: ReadThrough[str, MintRecord | None] = ReadThrough(
+                caches,
+                "thegraph:mints",
+                fingerprint=fingerprint,
+                fetch=self._fetch_mints,
+                name=str,
+                codec=_METADATA,
+                lifetime=_MINTS,
+            )
 
     def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
         """Solana alone."""
@@ -316,38 +460,39 @@ class SolanaSource(Source):
     async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
         """Owners with alike filters share requests; pages are read to the end, SOL at the same time."""
         owners = {question.address: _Owner() for question in questions}
-        filtered: dict[_Filter, list[tuple[AccountAddress, _Filter]]] = {}
-        native: dict[bool, list[AccountAddress]] = {}
+        rows: dict[_OfOwner, None] = {}
+        native: dict[_SolOf, None] = {}
         for question in questions:
             filters = [narrowed for scope in question.scopes if (narrowed := _filter(scope)) is not None]
             for narrowed in _unite(filters):
-                filtered.setdefault(narrowed.shape, []).append((question.address, narrowed))
+                rows.update(dict.fromkeys(self._of_owner(question.address, narrowed)))
             native_scopes = [scope for scope in question.scopes if _needs_native(scope)]
             if native_scopes:
-                native.setdefault(any(scope.zero for scope in native_scopes), []).append(question.address)
+                native[_SolOf(question.address, any(scope.zero for scope in native_scopes))] = None
         wants_freshness = any(Wants.FRESHNESS in question.wants for question in questions)
-        await asyncio.gather(
-            *([self.indexed_to(reading)] if wants_freshness else []),
-            *[self._read_rows(group, owners, reading) for group in filtered.values()],
-            *[self._read_native(some, zero, owners, reading) for zero, some in native.items()],
+        of_rows, of_native, _ = await asyncio.gather(
+            self._rows.load(rows, reading.deadline),
+            self._native.load(native, reading.deadline),
+            _if(wants_freshness, self.indexed_to(reading)),
         )
+        for of_owner, answered in of_rows.items():
+            owner = owners[of_owner.owner]
+            owner.of_rows[of_owner.narrowed] = _Outcome.of(answered)
+            for row in answered.value.rows if isinstance(answered, Fetched) else ():
+                owner.add(row)
+        for sol_of, sol in of_native.items():
+            owners[sol_of.owner].of_native = _Outcome.of(sol)
+            owners[sol_of.owner].native = sol.value.row if isinstance(sol, Fetched) else None
         return {address: _SolanaAnswer(address, owner) for address, owner in owners.items()}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
         facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: _SOL}
-
-        async def read(chunk: Sequence[str]) -> None:
-            try:
-                fetched = await self._client.fetch_mints(chunk, reading.deadline)
-            except LoadError:
-                return  # what cannot be read stays unknown
-            for record in fetched.value.rows:
-                if record.mint in chunk:
-                    facts[AssetId.of_token(SOLANA_MAINNET, record.mint)] = _facts(record)
-
-        await asyncio.gather(*[read(chunk) for chunk in _chunks(mints, self._plan.batch)])
+        for mint, answered in (await self._mints.load(mints, reading.deadline)).items():
+            # What cannot be read stays unknown.
+            if isinstance(answered, Fetched) and answered.value is not None:
+                facts[AssetId.of_token(SOLANA_MAINNET, mint)] = _facts(answered.value)
         return _SolanaBook(facts)
 
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
@@ -365,28 +510,43 @@ class SolanaSource(Source):
     def _plan(self) -> Plan:
         return self._client.plan
 
-    async def _read_rows(
-        self,
-        group: Sequence[tuple[AccountAddress, _Filter]],
-        owners: Mapping[AccountAddress, _Owner],
-        reading: Reading,
-    ) -> None:
-        batch = self._plan.batch
+    def _of_owner(self, owner: AccountAddress, narrowed: _Filter) -> list[_OfOwner]:
+        """The questions that a filter comes to: all of the owner's rows if they are known already."""
+        for zero in (True, False) if not narrowed.zero else (True,):
+            everything = _OfOwner(owner, _Filter(None, None, None, zero))
+            if everything.narrowed.covers(narrowed) and self._rows.has_fresh(everything):
+                return [everything]
+        return [_OfOwner(owner, part) for part in _parts(narrowed, self._plan.batch)]
 
-        async def read(some: Sequence[AccountAddress], narrowed: _Filter) -> None:
-            rows, went = await self._read_pages(some, narrowed, reading.deadline)
-            for address in some:
-                owners[address].of_rows[narrowed] = went
-            for row in rows:
-                if row.owner in some:
-                    owners[AccountAddress(row.owner)].add(row)
+    async def _fetch_rows(
+        self, questions: Sequence[_OfOwner], deadline: float
+    ) -> Mapping[_OfOwner, Fetched[_Rows] | LoadError]:
+        """Owners whose filters have one shape share requests."""
+        by_shape: dict[_Filter, list[_OfOwner]] = {}
+        for question in questions:
+            by_shape.setdefault(question.narrowed.shape, []).append(question)
+        read = await asyncio.gather(
+            *[
+                self._read_together(some, deadline)
+                for alike in by_shape.values()
+                for some in _chunks(alike, min(self._plan.batch, self._plan.page))
+            ]
+        )
+        return {question: answered for some in read for question, answered in some.items()}
 
-        requests = []
-        for some in _chunks(group, min(batch, self._plan.page)):
-            together = reduce(or_, [narrowed for _, narrowed in some])
-            addresses = [address for address, _ in some]
-            requests += [read(addresses, part) for part in _parts(together, batch)]
-        await asyncio.gather(*requests)
+    async def _read_together(
+        self, questions: Sequence[_OfOwner], deadline: float
+    ) -> Mapping[_OfOwner, Fetched[_Rows] | LoadError]:
+        together = reduce(or_, [question.narrowed for question in questions])
+        owners = list(dict.fromkeys(question.owner for question in questions))
+        parts = _parts(together, self._plan.batch)
+        read = await asyncio.gather(*[self._read_pages(owners, part, deadline) for part in parts])
+        return {
+            question: _of_pages(
+                question, [one for part, one in zip(parts, read, strict=True) if part.serves(question.narrowed)]
+            )
+            for question in questions
+        }
 
     async def _read_pages(
         self,
@@ -416,34 +576,75 @@ class SolanaSource(Source):
             if len(read.rows) + read.dropped < self._plan.page:
                 break
         else:
-            went.add(_Outcome(errors=[BudgetExhaustedError()], truncated=True))
+            went.add(_Outcome(truncated=True))
         readable = [row for row in rows if all(map(is_solana_address, (row.account, row.mint, row.program_id)))]
         went.unreadable |= len(readable) < len(rows)
         return readable, went
 
-    async def _read_native(
-        self,
-        addresses: Sequence[AccountAddress],
-        zero: bool,
-        owners: Mapping[AccountAddress, _Owner],
-        reading: Reading,
-    ) -> None:
-        async def read(some: Sequence[AccountAddress]) -> None:
-            rows: Sequence[NativeBalanceRecord] = ()
-            try:
-                fetched = await self._client.fetch_native_balances(some, 1, reading.deadline, include_zero=zero)
-            except LoadError as error:
-                went = _Outcome(error.calls, errors=[error])
-            else:
-                rows = fetched.value.rows
-                went = _Outcome(fetched.calls, [fetched.fetched_at], unreadable=fetched.value.dropped > 0)
-            for address in some:
-                owners[address].of_native.add(went)
-            for row in rows:
-                if row.address in some:
-                    owners[AccountAddress(row.address)].add_native(row)
+    async def _fetch_native(
+        self, questions: Sequence[_SolOf], deadline: float
+    ) -> Mapping[_SolOf, Fetched[_Native] | LoadError]:
+        """As many owners a request as the plan allows."""
 
-        await asyncio.gather(*[read(some) for some in _chunks(addresses, min(self._plan.batch, self._plan.page))])
+        async def read(some: Sequence[AccountAddress], zero: bool) -> Mapping[_SolOf, Fetched[_Native] | LoadError]:
+            try:
+                fetched = await self._client.fetch_native_balances(some, 1, deadline, include_zero=zero)
+            except LoadError as error:
+                return {_SolOf(owner, zero): error for owner in some}
+            rows: dict[str, NativeBalanceRecord] = {}
+            for row in fetched.value.rows:
+                seen = rows.get(row.address)
+                if seen is None or row.last_update_block_num > seen.last_update_block_num:
+                    rows[row.address] = row
+            unreadable = fetched.value.dropped > 0
+            return {_SolOf(o, zero): fetched.with_value(_Native(rows.get(o), unreadable)) for o in some}
+
+        size = min(self._plan.batch, self._plan.page)
+        by_zero = {zero: [q.owner for q in questions if q.zero is zero] for zero in (False, True)}
+        answered = await asyncio.gather(
+            *[read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)]
+        )
+        return {question: outcome for some in answered for question, outcome in some.items()}
+
+    async def _fetch_mints(
+        self, mints: Sequence[str], deadline: float
+    ) -> Mapping[str, Fetched[MintRecord | None] | LoadError]:
+        """As many mints a request as the plan allows."""
+
+        async def read(some: Sequence[str]) -> Mapping[str, Fetched[MintRecord | None] | LoadError]:
+            try:
+                fetched = await self._client.fetch_mints(some, deadline)
+            except LoadError as error:
+                return dict.fromkeys(some, error)
+            rows = {row.mint: row for row in fetched.value.rows}
+            return {mint: fetched.with_value(rows.get(mint)) for mint in some}
+
+        answered = await asyncio.gather(*[read(some) for some in _chunks(mints, self._plan.batch)])
+        return {mint: outcome for some in answered for mint, outcome in some.items()}
+
+
+async def _if(wanted: bool, work: Coroutine[Any, Any, _T]) -> _T | None:
+    if wanted:
+        return await work
+    work.close()
+    return None
+
+
+def _of_pages(
+    question: _OfOwner, read: Sequence[tuple[list[SplBalanceRecord], _Outcome]]
+) -> Fetched[_Rows] | LoadError:
+    """One owner's part of what was read for several."""
+    went = _Outcome()
+    for _, one in read:
+        went.add(one)
+    if not went.fetched_at:
+        went.errors[0].calls = went.calls
+        return went.errors[0]
+    rows = tuple(
+        row for some, _ in read for row in some if row.owner == question.owner and question.narrowed.allows(row)
+    )
+    error = went.errors[0] if went.errors else None
+    return Fetched(_Rows(rows, went.truncated, went.unreadable, error), min(went.fetched_at), went.calls)
 
 
 def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:
@@ -459,10 +660,15 @@ def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:
         (address,),
         SourceStatus.OK,
         fetched_at=min(went.fetched_at, default=None),
+        cache_age_seconds=max(went.ages, default=None),
         calls=went.calls,
     )
-    if went.errors:
-        return partial_report(report, went.errors[0], truncated=went.truncated)
+    if went.errors or went.truncated:
+        return partial_report(
+            report, went.errors[0] if went.errors else BudgetExhaustedError(), truncated=went.truncated
+        )
+    if went.stale:
+        return stale_report(report, went.stale[0])
     return partial_report(report, UpstreamResponseError()) if went.unreadable else report
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from loaders.caip import AccountAddress, AssetId, ChainId, Namespace
 from loaders.errors import LoadError
@@ -30,6 +30,7 @@ from loaders.records import (
     Wants,
 )
 from loaders.registers import Reading
+from loaders.upstream.http import Fetched
 
 _T = TypeVar("_T")
 
@@ -219,6 +220,27 @@ class Source(ABC):
             return NoAnswer([Report(self.name, only, (address,), SourceStatus.NOT_APPLICABLE)])
         status = SourceStatus.NOT_REQUESTED if self.configured else SourceStatus.NOT_CONFIGURED
         return NoAnswer([Report(self.name, part, (address,), status) for part in self.parts(address.namespace)])
+
+
+def answered_report(
+    source: HoldingSource, chain_id: ChainId | None, accounts: tuple[AccountAddress, ...], fetched: Fetched[Any]
+) -> Report:
+    """The report of a request that was answered, now or earlier; STALE if it could not be renewed."""
+    report = Report(
+        source,
+        chain_id,
+        accounts,
+        SourceStatus.OK,
+        fetched_at=fetched.fetched_at,
+        cache_age_seconds=fetched.cache_age_seconds,
+        calls=fetched.calls,
+    )
+    return report if fetched.stale is None else stale_report(report, fetched.stale)
+
+
+def stale_report(report: Report, error: LoadError) -> Report:
+    """A report of an earlier answer, which could not be renewed for this reason."""
+    return replace(_with_error(report, error), status=SourceStatus.STALE)
 
 
 def failed_report(

@@ -21,6 +21,8 @@ class RequestContext:
     sources: Sources
     trace: bool = False
     extensions: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """``traceparent`` and ``tracestate`` as the client sent them."""
 
 
 @dataclass(slots=True)

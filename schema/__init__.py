@@ -12,6 +12,7 @@ from schema.errors import complete_errors
 from schema.extensions import OperationContext
 from schema.query import Query, SubgraphQuery
 from schema.scalars import SCALARS
+from schema.telemetry import Telemetry
 
 
 class Schema(strawberry.federation.Schema):
@@ -23,7 +24,7 @@ class Schema(strawberry.federation.Schema):
     def __init__(self, *, subgraph: bool = False) -> None:
         super().__init__(
             query=SubgraphQuery if subgraph else Query,
-            extensions=[OperationContext],
+            extensions=[Telemetry, OperationContext],
             config=StrawberryConfig(scalar_map=dict(SCALARS)),
             federation_version="2.3",
         )

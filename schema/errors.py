@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 
 from graphql import (
     ArgumentNode,
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSyntaxError,
     ListValueNode,
@@ -22,15 +23,17 @@ from graphql import (
 )
 from graphql.language import VisitorAction
 
+from loaders.upstream.logs import log
 from resolvers.errors import BadInputError
-
-_log = logging.getLogger("walletgraph")
 
 _OF_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value(?: at ([^\s:]+))?: ")
 
 
 def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | None) -> None:
-    """Gives each error its ``extensions.code``; what is a fault of ours is logged, and masked in place."""
+    """Gives each error its ``extensions.code``; what is a fault of ours is masked in place, and logged.
+
+    The log and the client get the same ``errorId`` of a fault.
+    """
     for error in errors:
         extensions = error.extensions or {}
         if "code" in extensions:
@@ -42,8 +45,21 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
         elif error.path is None and error.nodes and error.original_error is None:
             error.extensions = {**extensions, "code": "GRAPHQL_VALIDATION_FAILED"}
         else:
-            _log.error("a field failed at %s", error.path, exc_info=error.original_error or error)
-            error.message, error.extensions = "Internal server error", {"code": "INTERNAL_SERVER_ERROR"}
+            error_id = secrets.token_hex(8)
+            field = next((node.name.value for node in error.nodes or () if isinstance(node, FieldNode)), None)
+            log.error("internal error", error_id=error_id, field=field, exc_info=_fault(error))
+            error.message = "Internal server error"
+            error.extensions = {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id}
+
+
+def _fault(error: GraphQLError) -> BaseException:
+    """What went wrong below; where that is an error of GraphQL itself, without its excerpt of the query."""
+    fault: BaseException = error
+    while isinstance(fault, GraphQLError) and fault.original_error is not None:
+        fault = fault.original_error
+    if isinstance(fault, GraphQLError):
+        return GraphQLError(fault.message).with_traceback(fault.__traceback__)
+    return fault
 
 
 def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str, dict[str, str]] | None:

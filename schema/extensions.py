@@ -1,4 +1,4 @@
-"""What happens around each operation: its own loaders before, and what they asked upstream after."""
+"""What each operation has of its own: its loaders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from strawberry.extensions import SchemaExtension
 
 from loaders import Loaders
-from loaders.upstream.http import RequestLog, logging_requests
 from resolvers.context import Context, RequestContext
 
 
@@ -19,24 +18,16 @@ class OperationContext(SchemaExtension):
     """
 
     _request: RequestContext
-    _log: RequestLog
 
     def on_operation(self) -> Iterator[None]:
         self._request = self.execution_context.context
-        with logging_requests() as self._log:
-            loaders = Loaders(self._request.sources)
-            self.execution_context.context = Context(loaders)
-            try:
-                yield
-            finally:
-                loaders.close()
+        loaders = Loaders(self._request.sources)
+        self.execution_context.context = Context(loaders)
+        try:
+            yield
+        finally:
+            loaders.close()
 
     def get_results(self) -> dict[str, Any]:
-        """The transport's notes, and requests and milliseconds for each source if the client asks for a trace."""
-        extensions = dict(self._request.extensions)
-        if self._request.trace:
-            extensions["upstream"] = {
-                name: {"requests": count, "milliseconds": round(self._log.seconds[name] * 1_000, 3)}
-                for name, count in self._log.requests.items()
-            }
-        return extensions
+        """The transport's notes."""
+        return dict(self._request.extensions)

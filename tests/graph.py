@@ -32,6 +32,21 @@ def published(name: str) -> Any:
     return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
+PLAIN = UpstreamSettings(
+    timeout_seconds=5.0,
+    retries=0,
+    retry_backoff_seconds=0.001,
+    breaker_failure_rate=0.0,
+    cache_fresh_seconds=0.0,
+    cache_stale_while_revalidate_seconds=0.0,
+    cache_stale_if_error_seconds=0.0,
+)
+"""Every question is asked, once, and no answer kept: what is asked upstream tells what an operation needs."""
+
+KEPT = UpstreamSettings(timeout_seconds=5.0, retry_backoff_seconds=0.001)
+"""As in production: retries, a breaker and caches, but with little patience between retries."""
+
+
 @dataclass(slots=True)
 class Simulators:
     """The three upstreams; ``datasets`` are theirs, to be filled."""
@@ -83,6 +98,12 @@ class Graph:
     def __post_init__(self) -> None:
         self.sources = Sources(self.upstreams)
 
+    async def restart(self) -> None:
+        """A new start of the application: nothing is known of the upstreams, nor of what they have answered."""
+        await self.upstreams.__aexit__()
+        self.upstreams = await Upstreams(self.upstreams.settings).__aenter__()
+        self.sources = Sources(self.upstreams)
+
     async def respond(self, query: str, *, trace: bool = False, **variables: Any) -> dict[str, Any]:
         """The whole response to one operation, as JSON carries it."""
         context = RequestContext(self.sources, trace=trace)
@@ -103,15 +124,23 @@ class Graph:
 
 @asynccontextmanager
 async def open_graph(
-    simulators: Simulators, *, without: tuple[str, ...] = (), schema: Schema = schema, **settings: Any
+    simulators: Simulators,
+    *,
+    without: tuple[str, ...] = (),
+    schema: Schema = schema,
+    base: UpstreamSettings = PLAIN,
+    **settings: Any,
 ) -> AsyncIterator[Graph]:
     """The graph over these upstreams, started; sources in ``without`` have no key."""
     async with AsyncExitStack() as stack:
         for simulator in simulators.all:
             await stack.enter_async_context(simulator)
-        base = demo_settings(simulators.all, UpstreamSettings(timeout_seconds=5.0))
+        found = demo_settings(simulators.all, base)
         keys = {"ONDO_GM": "ondo_api_key", "ONEBALANCE": "onebalance_api_key", "SOLANA_SPL": "thegraph_api_token"}
         unset: dict[str, Any] = {keys[name]: None for name in without}
-        upstreams = Upstreams(replace(base, **unset, **settings))
-        await stack.enter_async_context(upstreams)
-        yield Graph(simulators, upstreams, schema)
+        upstreams = await Upstreams(replace(found, **unset, **settings)).__aenter__()
+        graph = Graph(simulators, upstreams, schema)
+        try:
+            yield graph
+        finally:
+            await graph.upstreams.__aexit__()

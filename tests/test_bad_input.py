@@ -247,6 +247,8 @@ async def test_a_fault_of_ours_is_masked_and_logged(
     response = await demo.respond("{ chains { name } }")
     (error,) = response["errors"]
     assert error["message"] == "Internal server error"
-    assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR"}
+    assert error["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "demo-key" not in str(response)
     assert "demo-key" in caplog.text
+    (told,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert vars(told)["fields"]["error_id"] == error["extensions"]["errorId"]

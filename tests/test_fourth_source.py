@@ -98,8 +98,8 @@ def test_a_fourth_source_changes_nothing_but_its_module_its_name_its_ranks_and_i
     (tmp_path / "loaders" / "gnosis.py").write_text(MODULE, encoding="utf-8")
     insert(tmp_path / "loaders" / "records.py", '    SOLANA_SPL = "SOLANA_SPL"\n', '    GNOSIS = "GNOSIS"\n')
     insert(tmp_path / "loaders" / "__init__.py", "from loaders.errors import LoadError\n", "import loaders.gnosis\n")
-    registered = "    lambda upstreams: SolanaSource(upstreams.thegraph),\n"
-    insert(tmp_path / "loaders" / "__init__.py", registered, "    lambda _: loaders.gnosis.GnosisSource(),\n")
+    registered = "    lambda upstreams, caches: SolanaSource(upstreams.thegraph, caches),\n"
+    insert(tmp_path / "loaders" / "__init__.py", registered, "    lambda *_: loaders.gnosis.GnosisSource(),\n")
     ranks = tmp_path / "resolvers" / "reconcile.py"
     text = ranks.read_text(encoding="utf-8")
     ranks.write_text(text.replace("_RANK = (", "_RANK = (HoldingSource.GNOSIS, "), encoding="utf-8")

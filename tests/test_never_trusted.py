@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
-from loaders.errors import UpstreamTimeoutError
-from loaders.upstream.http import Fetched
 from loaders.upstream.simulator.base import Fault
 from loaders.upstream.simulator.ondo import OndoAsset
-from tests.graph import NATIVE_BALANCES, ONEBALANCE_BALANCES, SPL_BALANCES, Graph, Simulators, open_graph
+from tests.graph import NATIVE_BALANCES, ONEBALANCE_BALANCES, SPL_BALANCES, Graph
 
 EVM = "0x0bba18a59b4afb57cb8c8a2d9f6d4ae52ddeeb6b"
 SOLANA = "6xkW7gfUpgi9LJkPrfDYEKKBw6kWribfSDVdL1ySEufy"
@@ -140,37 +137,6 @@ async def test_the_reset_of_a_limit_that_was_not_met_is_no_advice(demo: Graph) -
     reports = (await demo.ask(HOLDINGS, a=EVM, f={}))["wallet"]["holdings"]["sources"]
     (report,) = [r for r in reports if r["source"] == "ONEBALANCE"]
     assert (report["code"], report["retryAfterSeconds"]) == ("UPSTREAM_ERROR", None)
-
-
-async def test_who_joins_a_request_of_another_waits_as_long_as_its_own_deadline_allows(demo: Graph) -> None:
-    demo.simulators.onebalance.inject(Fault(kind="delay", seconds=0.5, path="*/assets/list"))
-    client = demo.upstreams.onebalance
-    assert client is not None
-    now = asyncio.get_running_loop().time()
-    hasty, patient = client.fetch_assets(now + 0.1), client.fetch_assets(now + 60)
-    late, fetched = await asyncio.gather(hasty, patient, return_exceptions=True)
-    assert isinstance(late, UpstreamTimeoutError)
-    assert isinstance(fetched, Fetched)
-    assert fetched.calls == frozenset()
-    assert len(demo.simulators.onebalance.requests) == 1
-
-
-async def test_an_upstream_that_lost_one_request_is_back_for_those_who_ask_later() -> None:
-    simulators = Simulators.demo()
-    simulators.ondo.inject(Fault(kind="hang", path="/v1/assets/all/metadata", times=1))
-    async with open_graph(simulators) as graph:
-        client = graph.upstreams.ondo
-        assert client is not None
-        loop = asyncio.get_running_loop()
-        outcomes: list[object] = []
-        waiting = []
-        while not outcomes:  # there is always someone who waits for the lost answer
-            waiting.append(asyncio.create_task(client.fetch_metadata(loop.time() + 0.3)))
-            waiting[-1].add_done_callback(lambda done: outcomes.append(done.exception()))
-            await asyncio.sleep(0.02)
-        assert isinstance(outcomes[0], UpstreamTimeoutError)
-        assert isinstance(await client.fetch_metadata(loop.time() + 60), Fetched)
-        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_narrow_list_makes_its_wide_neighbour_no_heavier(demo: Graph) -> None:

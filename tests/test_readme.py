@@ -4,10 +4,14 @@ import json
 import re
 from pathlib import Path
 
+from prometheus_client import REGISTRY
+
 from server import Settings
 from tests.graph import Graph
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
@@ -21,5 +25,12 @@ async def test_the_query_of_the_readme_has_the_answer_of_the_readme(demo: Graph)
     assert await demo.ask(block("graphql")) == json.loads(block("json"))["data"]
 
 
-def test_the_readme_names_every_setting() -> None:
-    assert [name for name in Settings.model_fields if f"`{name.upper()}`" not in README] == []
+def test_every_setting_is_explained_to_operators() -> None:
+    assert [name for name in Settings.model_fields if f"`{name.upper()}`" not in OPERATIONS] == []
+
+
+def test_every_metric_is_explained_to_operators() -> None:
+    ours = [family.name for family in REGISTRY.collect() if family.name.startswith("walletgraph_")]
+    named = {name.removesuffix("_total") for name in re.findall(r"`(?:walletgraph_)?(\w+)", OPERATIONS)}
+    assert len(ours) > 20
+    assert [name for name in ours if name.removeprefix("walletgraph_") not in named] == []

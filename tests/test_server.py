@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp
 
 from loaders.upstream.simulator.base import Fault
 from server import ConfigurationError, GraphQLApp, Settings, create_app, main
 from tests.graph import Graph, Simulators, open_graph
+from tests.service import EVM, SOLANA, TOTAL, address_of, get, post, serve, start
 
-ROOT = Path(__file__).parent.parent
-EVM = "0x0bba18a59b4afb57cb8c8a2d9f6d4ae52ddeeb6b"
-SOLANA = "6xkW7gfUpgi9LJkPrfDYEKKBw6kWribfSDVdL1ySEufy"
-TOTAL = f'{{ wallet(address: "{EVM}") {{ total {{ valueUsd }} }} }}'
 PORTFOLIO = f"""{{
   evm: wallet(address: "{EVM}") {{ total {{ valueUsd }} }}
   solana: wallet(address: "{SOLANA}") {{ total {{ valueUsd }} }}
@@ -37,46 +26,11 @@ PORTFOLIO = f"""{{
     holdings {{ nodes {{ amountSource }} }}
   }}
 }}"""
-NO_SOURCES = {
-    name: value
-    for name, value in os.environ.items()
-    if not re.match("ONDO|ONEBALANCE|THEGRAPH|UPSTREAM|HOST$|PORT$|DEMO|SUBGRAPH", name)
-}
-
-
-@asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """The application behind uvicorn on a free port; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @pytest.fixture(scope="module")
 def service() -> Starlette:
     return create_app(Settings(demo=True, _env_file=None))
-
-
-async def post(url: str, query: str, **headers: str) -> dict[str, Any]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{url}/graphql", json={"query": query}, headers=headers) as response,
-    ):
-        assert response.status == 200
-        assert response.content_type == "application/json"
-        return json.loads(await response.text())  # type: ignore[no-any-return]
-
-
-async def get(url: str, **headers: str) -> tuple[int, str, dict[str, str]]:
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
-        return response.status, await response.text(), dict(response.headers)
 
 
 async def test_the_service_answers_by_post_and_by_get_and_says_that_its_data_is_simulated(service: Starlette) -> None:
@@ -134,8 +88,8 @@ async def test_errors_have_codes_over_a_websocket_too(service: Starlette) -> Non
 
 async def test_the_trace_is_given_for_its_header_alone(service: Starlette) -> None:
     async with serve(service) as url:
-        assert "upstream" not in (await post(url, TOTAL))["extensions"]
         traced = await post(url, TOTAL, **{"x-walletgraph-trace": "1"})
+        assert "upstream" not in (await post(url, TOTAL))["extensions"]
     assert traced["extensions"]["upstream"]["ONEBALANCE"]["requests"] >= 1
 
 
@@ -147,7 +101,7 @@ async def test_operators_see_health_readiness_and_metrics(service: Starlette) ->
         status, after, _ = await get(f"{url}/readyz")
         _, metrics, headers = await get(f"{url}/metrics")
     states = {"ONDO_GM": "UNTRIED", "ONEBALANCE": "UNTRIED", "SOLANA_SPL": "UNTRIED"}
-    assert before == {"status": "ready", "demo": True, "sources": states}
+    assert before == {"status": "ready", "demo": True, "sources": states, "shared_store": "NOT_CONFIGURED"}
     assert status == 200
     assert json.loads(after)["sources"] == {**states, "ONDO_GM": "OK", "ONEBALANCE": "OK"}
     assert headers["Content-Type"].startswith("text/plain")
@@ -202,50 +156,14 @@ async def test_thirty_clients_at_once_cost_one_set_of_requests() -> None:
     assert len(graph.simulators.onebalance.asked("*/aggregated-balance")) == 1
 
 
-async def start(*arguments: str, cwd: Path, **environment: str) -> Process:
-    """The process as a shell starts it, in a folder of its own."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(ROOT / "server.py"),
-        *arguments,
-        cwd=cwd,
-        env={**NO_SOURCES, **environment},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-
-
-async def address_of(process: Process) -> str:
-    assert process.stdout is not None
-    line = (await process.stdout.readline()).decode()
-    found = re.search(r"http://[\d.]+:\d+", line)
-    assert found is not None, line
-    return found[0]
-
-
 async def test_the_demo_starts_says_where_it_serves_answers_and_stops_in_peace(tmp_path: Path) -> None:
     process = await start("--demo", "--port", "0", cwd=tmp_path)
     url = await address_of(process)
     assert (await post(url, PORTFOLIO))["data"]["portfolio"]["total"]["valueUsd"] is not None
     process.send_signal(signal.SIGTERM)
     output, errors = await process.communicate()
-    assert (process.returncode, output, errors) == (0, b"", b"")
-
-
-async def test_what_runs_when_the_stop_comes_is_finished(tmp_path: Path) -> None:
-    simulators = Simulators.demo()
-    simulators.ondo.inject(Fault(kind="delay", seconds=1.0, path="*/balances"))
-    async with simulators.ondo:
-        process = await start(
-            "--port", "0", cwd=tmp_path, ONDO_BASE_URL=simulators.ondo.url, ONDO_API_KEY=simulators.ondo.key
-        )
-        url = await address_of(process)
-        running = asyncio.create_task(post(url, TOTAL))
-        while not simulators.ondo.asked("*/balances"):  # noqa: ASYNC110  # nor has the simulator
-            await asyncio.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        assert (await running)["data"]["wallet"]["total"]["valueUsd"] is not None
-        assert await process.wait() == 0
+    assert (process.returncode, output) == (0, b"")
+    assert [json.loads(line)["event"] for line in errors.splitlines()] == ["operation"]
 
 
 async def test_without_a_key_and_without_the_demo_it_says_which_names_to_set(tmp_path: Path) -> None:
@@ -258,7 +176,17 @@ async def test_without_a_key_and_without_the_demo_it_says_which_names_to_set(tmp
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("THEGRAPH_PLAN", "gold"), ("UPSTREAM_TIMEOUT_SECONDS", "0"), ("PORT", "eighty"), ("ONDO_BASE_URL", "ondo")],
+    [
+        ("THEGRAPH_PLAN", "gold"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "0"),
+        ("PORT", "eighty"),
+        ("ONDO_BASE_URL", "ondo"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "loud"),
+        ("MAX_OPERATIONS", "0"),
+        ("MAX_QUEUED_OPERATIONS", "-1"),
+        ("OPERATION_TIMEOUT_SECONDS", "0"),
+    ],
 )
 def test_a_setting_that_cannot_be_is_named(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

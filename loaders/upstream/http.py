@@ -1,16 +1,15 @@
-"""One upstream's HTTP: deadlines, size bounds, error mapping, and one request for identical questions in flight."""
+"""One upstream's HTTP: deadlines, retries, hedging, size bounds and error mapping."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -21,6 +20,7 @@ import aiohttp
 from yarl import URL
 
 from loaders.errors import (
+    BudgetExhaustedError,
     LoadError,
     UpstreamFailedError,
     UpstreamForbiddenError,
@@ -31,62 +31,87 @@ from loaders.errors import (
     UpstreamUnauthorizedError,
     UpstreamUnreachableError,
 )
-from loaders.upstream.metrics import REQUEST_SECONDS
+from loaders.upstream.breaker import Breaker
+from loaders.upstream.budget import Budget
+from loaders.upstream.calls import current_log, next_call
+from loaders.upstream.logs import log
+from loaders.upstream.metrics import HEDGES, REQUEST_SECONDS, REQUESTS, RETRIES, RETRIES_DENIED
+from loaders.upstream.retries import RetryBudget, backoff_seconds
+from loaders.upstream.tracing import request_span
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-_NO_CALLS: frozenset[int] = frozenset()
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _READ_CHUNK_BYTES = 256 * 1024
+_RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+_HEDGE_SAMPLES = 20
+_HEDGE_SECONDS = (0.05, 2.0)
+
+# Failures that speak against the health of a host; a refusal shows that it is well.
+_UNHEALTHY = (
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+    UpstreamFailedError,
+    UpstreamResponseError,
+    UpstreamUnauthorizedError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched(Generic[T]):
     """An answer, when it was fetched, and the numbers of the upstream requests that it caused.
 
-    ``calls`` is empty when another caller's request or a cache gave the answer.
+    ``calls`` is empty when another caller's request or a cache gave the answer. ``cache_age_seconds`` is its age
+    where a cache gave it. ``stale`` is why it could not be renewed; None when it needed not or was.
     """
 
     value: T
     fetched_at: datetime
-    calls: frozenset[int]
+    calls: frozenset[int] = frozenset()
+    cache_age_seconds: int | None = None
+    stale: LoadError | None = None
+
+    def with_value(self, value: U) -> Fetched[U]:
+        """The same with what was made of the value."""
+        return Fetched(value, self.fetched_at, self.calls, self.cache_age_seconds, self.stale)
 
 
-@dataclass(slots=True)
-class RequestLog:
-    """The upstream requests that one operation caused."""
+@dataclass(frozen=True, slots=True)
+class Document(Generic[T]):
+    """An answer as it came, and the records read from it."""
 
-    requests: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def add(self, upstream: str, seconds: float) -> None:
-        """Count one request of an upstream."""
-        self.requests[upstream] = self.requests.get(upstream, 0) + 1
-        self.seconds[upstream] = self.seconds.get(upstream, 0.0) + seconds
+    body: bytes
+    records: T
 
 
-_call_numbers = itertools.count(1)
-_request_log: ContextVar[RequestLog | None] = ContextVar("request_log", default=None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPolicy:
+    """How one upstream's requests are sent.
+
+    ``request_seconds`` bounds one request, the caller's deadline all of its retries. At most ``retries`` follow the
+    first request, the first of them about ``backoff_seconds`` later. ``hedge`` sends a second copy of a request that
+    takes longer than 95 of 100 of late. ``max_per_operation`` is the cap on one operation's requests.
+    """
+
+    request_seconds: float
+    connect_seconds: float
+    retries: int
+    backoff_seconds: float
+    hedge: bool
+    max_per_operation: int
 
 
-@contextmanager
-def logging_requests() -> Iterator[RequestLog]:
-    """Collects the upstream requests made within, tasks started there included."""
-    log = RequestLog()
-    token = _request_log.set(log)
-    try:
-        yield log
-    finally:
-        _request_log.reset(token)
+class _RequestError(Exception):
+    """One request failed; ``again`` if it is worth another try, ``silence`` the seconds the upstream asked for."""
 
-
-@dataclass(slots=True)
-class _Flight:
-    task: asyncio.Task[Any]
-    calls: frozenset[int]
-    waiting: int = 0
-    late: bool = False
+    def __init__(self, error: LoadError, status: int | None, *, again: bool, silence: float | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.status = status
+        self.again = again
+        self.silence = silence
 
 
 def _unsupported_constant(name: str) -> Any:
@@ -115,103 +140,201 @@ class HttpClient:
         base_url: str,
         headers: Mapping[str, str],
         *,
+        policy: RequestPolicy,
+        budget: Budget,
+        breaker: Breaker,
+        retry_budget: RetryBudget,
         codeless_403_is_unauthorized: bool = False,
     ) -> None:
         self.name = name
+        self.budget = budget
+        self.breaker = breaker
+        self.fingerprint = fingerprint(base_url, headers)
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
+        self._policy = policy
+        self._retry_budget = retry_budget
         self._codeless_403_is_unauthorized = codeless_403_is_unauthorized
-        self._flights: dict[str, _Flight] = {}
+        self._recent_seconds: deque[float] = deque(maxlen=100)
         self.last_outcome: str | None = None
         """How the last request went: OK or an error code; None before the first."""
 
     async def get(
         self, path: str, params: Mapping[str, str], read: Callable[[Any], T], deadline: float
     ) -> Fetched[T]:
-        """Asks once for all who ask the same at the same time; ``read`` turns the JSON into records.
+        """Asks until there is an answer, retries are used up, or the event-loop time ``deadline`` is past.
 
-        A request lives until all who wait for it have the answer or are past their ``deadline``, in event-loop time.
-        Raises a ``LoadError``: nothing else gets out. ``read`` raises ``ValueError`` for a wrong shape.
+        Raises a ``LoadError``: nothing else gets out. ``read`` turns the JSON into records and raises ``ValueError``
+        for a wrong shape.
         """
+        return await self.get_body(path, params, lambda body: _read(body, read), deadline)
+
+    async def get_body(
+        self, path: str, params: Mapping[str, str], read: Callable[[bytes], T], deadline: float
+    ) -> Fetched[T]:
+        """As ``get``, with ``read`` for the bytes of the answer; it raises a ``LoadError`` if they are of no use."""
         query = "&".join(f"{name}={quote(value, safe=',:/')}" for name, value in params.items())
-        url = f"{self._base_url}{path}?{query}" if query else f"{self._base_url}{path}"
-        flight = self._flights.get(url)
-        shared = flight is not None
-        if flight is None:
-            if deadline <= asyncio.get_running_loop().time():
-                raise UpstreamTimeoutError()
-            flight = self._take_off(url, read)
-        flight.waiting += 1
+        url = URL(f"{self._base_url}{path}?{query}" if query else f"{self._base_url}{path}", encoded=True)
+        calls: set[int] = set()
         try:
-            async with asyncio.timeout_at(deadline):
-                value, fetched_at = await asyncio.shield(flight.task)
-        except TimeoutError:
-            flight.late = True
-            self._forget(url, flight)  # who asks from now on has better chances with a request of its own
-            raise UpstreamTimeoutError(calls=_NO_CALLS if shared else flight.calls) from None
+            value, fetched_at = await self._ask(_Question(path, url, read, deadline, calls))
         except LoadError as error:
-            raise type(error)(
-                calls=_NO_CALLS if shared else flight.calls, retry_after_seconds=error.retry_after_seconds
-            ) from error
-        finally:
-            flight.waiting -= 1
-            if flight.waiting == 0 and not flight.task.done():
-                flight.task.cancel(UpstreamTimeoutError.code.value if flight.late else None)
-                self._forget(url, flight)
-        return Fetched(value, fetched_at, _NO_CALLS if shared else flight.calls)
+            raise type(error)(calls=frozenset(calls), retry_after_seconds=error.retry_after_seconds) from error
+        return Fetched(value, fetched_at, frozenset(calls))
 
-    def _take_off(self, url: str, read: Callable[[Any], Any]) -> _Flight:
-        task = asyncio.get_running_loop().create_task(self._request(url, read))
-        flight = self._flights[url] = _Flight(task, frozenset((next(_call_numbers),)))
-
-        def land(done: asyncio.Task[Any]) -> None:
-            self._forget(url, flight)
-            if not done.cancelled():
-                done.exception()  # retrieved, also when every waiter is gone
-
-        task.add_done_callback(land)
-        return flight
-
-    def _forget(self, url: str, flight: _Flight) -> None:
-        if self._flights.get(url) is flight:
-            del self._flights[url]
-
-    async def _request(self, url: str, read: Callable[[Any], T]) -> tuple[T, datetime]:
-        log, started, outcome = _request_log.get(), time.perf_counter(), "CANCELLED"
+    async def _ask(self, question: _Question[T]) -> tuple[T, datetime]:
+        """One question, whatever the number of requests: it counts once for the circuit breaker."""
+        if question.seconds_left() <= 0:
+            raise UpstreamTimeoutError
+        probe = await self.breaker.admit()
+        ok: bool | None = None
         try:
-            body = await self._exchange(url)
-            fetched_at = datetime.now(UTC)
-            value = _read(body, read)
-            outcome = self.last_outcome = "OK"
-            return value, fetched_at
-        except asyncio.CancelledError as error:
-            if error.args == (UpstreamTimeoutError.code.value,):
-                outcome = self.last_outcome = UpstreamTimeoutError.code.value
+            answer = await self._try_again(question)
+            ok = True
+            return answer
+        except LoadError as error:
+            ok = None if isinstance(error, BudgetExhaustedError) else not isinstance(error, _UNHEALTHY)
             raise
-        except Exception as error:
-            failure = _load_error(error)
-            if failure is None:
-                raise
-            outcome = self.last_outcome = failure.code.value
-            raise failure from error
         finally:
-            seconds = time.perf_counter() - started
-            REQUEST_SECONDS.labels(self.name, outcome).observe(seconds)
-            if log is not None:
-                log.add(self.name, seconds)
+            await self.breaker.record(ok, probe=probe)
 
-    async def _exchange(self, url: str) -> bytes:
-        async with self._session().get(
-            URL(url, encoded=True), headers=self._headers, allow_redirects=False
-        ) as response:
-            if response.status == 200:
-                return await _bounded(response, MAX_BODY_BYTES)
-            raise self._failure(response.status, response.headers, await _error_body(response))
+    async def _try_again(self, question: _Question[T]) -> tuple[T, datetime]:
+        self._retry_budget.deposit()
+        attempt = 1
+        while True:
+            try:
+                return await self._hedged(question)
+            except _RequestError as failed:
+                error, again = failed.error, failed.again and attempt <= self._policy.retries
+                wait = backoff_seconds(self._policy.backoff_seconds, attempt, failed.silence)
+            if not again or wait >= question.seconds_left():
+                raise error
+            if not self._retry_budget.withdraw():
+                RETRIES_DENIED.labels(self.name).inc()
+                raise error
+            await asyncio.sleep(wait)
+            RETRIES.labels(self.name).inc()
+            attempt += 1
+
+    async def _hedged(self, question: _Question[T]) -> tuple[T, datetime]:
+        """One request, and a copy of it if it is slow and hedging is on: the first answer counts."""
+        patience = self._hedge_after()
+        if patience is None:
+            return await self._request(question)
+        first = asyncio.create_task(self._request(question))
+        tasks = {first}
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=patience)
+            if not done and self._retry_budget.withdraw():
+                tasks.add(asyncio.create_task(self._request(question)))
+            while tasks:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    hedged = len(tasks) > 1 or task is not first
+                    if task.exception() is None or len(tasks) == 1:
+                        if hedged:
+                            HEDGES.labels(self.name, "first" if task is first else "second").inc()
+                        return task.result()
+                    tasks.discard(task)
+            raise AssertionError("the last copy has a result")
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _hedge_after(self) -> float | None:
+        if not self._policy.hedge or len(self._recent_seconds) < _HEDGE_SAMPLES:
+            return None
+        ranked = sorted(self._recent_seconds)
+        shortest, longest = _HEDGE_SECONDS
+        return min(max(ranked[int(len(ranked) * 0.95)], shortest), longest)
+
+    async def _request(self, question: _Question[T]) -> tuple[T, datetime]:
+        """One request; raises ``_RequestError``."""
+        operation = current_log()
+        if operation is not None:
+            if operation.begun >= self._policy.max_per_operation:
+                raise _RequestError(BudgetExhaustedError(), None, again=False)
+            operation.begun += 1
+        try:
+            permit = await self.budget.enter(question.deadline)
+        except LoadError as error:
+            raise _RequestError(error, None, again=False) from error
+        headers: Mapping[str, str] | None = None
+        silence: float | None = None
+        status: int | None = None
+        outcome, started = "CANCELLED", time.perf_counter()
+        question.calls.add(next_call())
+        try:
+            with request_span(self.name, question.path) as span:
+                try:
+                    async with asyncio.timeout_at(self._request_deadline(question)):
+                        async with self._session().get(
+                            question.url,
+                            headers={**self._headers, **span.headers},
+                            allow_redirects=False,
+                            timeout=self._timeout,
+                        ) as response:
+                            status = response.status
+                            if status == 200 or "x-ratelimit-limit" in response.headers:
+                                headers = response.headers
+                            if status != 200:
+                                raise await self._refused(response)
+                            body = await _bounded(response, MAX_BODY_BYTES)
+                    fetched_at = datetime.now(UTC)
+                    value = question.read(body)
+                    outcome = "OK"
+                except Exception as error:
+                    failed = _request_failed(error, status)
+                    if failed is None:
+                        raise
+                    outcome, silence = failed.error.code.value, failed.silence
+                    raise failed from error
+                finally:
+                    span.set_outcome(outcome, status)
+            return value, fetched_at
+        finally:
+            self._note(question, outcome, status, time.perf_counter() - started)
+            await self.budget.leave(permit, headers, silence_seconds=silence)
+
+    def _request_deadline(self, question: _Question[T]) -> float:
+        return min(question.deadline, asyncio.get_running_loop().time() + self._policy.request_seconds)
+
+    def _note(self, question: _Question[T], outcome: str, status: int | None, seconds: float) -> None:
+        """Tells operators of one request."""
+        if outcome != "CANCELLED":
+            self.last_outcome = outcome
+        if outcome == "OK":
+            self._recent_seconds.append(seconds)
+        elif outcome != "CANCELLED":
+            log.warning(
+                "upstream failed",
+                source=self.name,
+                path=question.path,
+                code=outcome,
+                status=status,
+                milliseconds=round(seconds * 1_000, 1),
+            )
+        REQUEST_SECONDS.labels(self.name, outcome).observe(seconds)
+        REQUESTS.labels(self.name, "none" if status is None else str(status), outcome).inc()
+        operation = current_log()
+        if operation is not None:
+            operation.add(self.name, seconds)
+
+    @property
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=None, sock_connect=self._policy.connect_seconds)
+
+    async def _refused(self, response: aiohttp.ClientResponse) -> _RequestError:
+        """What an answer that is not 200 means."""
+        status, headers = response.status, response.headers
+        error = self._failure(status, headers, await _error_body(response))
+        silence = _retry_after(headers, limited=status == 429)
+        return _RequestError(error, status, again=status in _RETRIED_STATUSES, silence=silence)
 
     def _failure(self, status: int, headers: Mapping[str, str], body: Any) -> LoadError:
         if status == 429:
-            return UpstreamRateLimitedError(retry_after_seconds=_retry_after(headers, limited=True))
+            return UpstreamRateLimitedError(retry_after_seconds=_whole(_retry_after(headers, limited=True)))
         if status == 401:
             return UpstreamUnauthorizedError()
         if status in (402, 403):
@@ -224,7 +347,7 @@ class HttpClient:
         if 400 <= status < 500:
             return UpstreamRejectedError()
         if status >= 500:
-            return UpstreamFailedError(retry_after_seconds=_retry_after(headers, limited=False))
+            return UpstreamFailedError(retry_after_seconds=_whole(_retry_after(headers, limited=False)))
         return UpstreamResponseError()  # a redirect, or a 2xx that carries no records
 
     def failure_in_body(self, body: Any) -> LoadError | None:
@@ -234,17 +357,63 @@ class HttpClient:
         return None
 
 
-def _load_error(error: Exception) -> LoadError | None:
-    """The failure that an exception of a request is; None when it is none of the upstream's doing."""
-    if isinstance(error, LoadError):
+class Listing(Generic[T]):
+    """A list that an upstream gives as a whole; ``read`` raises ``ValueError`` for a wrong shape."""
+
+    def __init__(self, http: HttpClient, path: str, read: Callable[[Any], T]) -> None:
+        self._http = http
+        self._path = path
+        self._read = read
+        self.fingerprint = http.fingerprint
+
+    async def fetch(self, deadline: float) -> Fetched[Document[T]]:
+        """The list; raises a ``LoadError``."""
+        return await self._http.get_body(self._path, {}, self.read, deadline)
+
+    def read(self, body: bytes) -> Document[T]:
+        """The records of a body; raises a ``LoadError``."""
+        return Document(body, _read(body, self._read))
+
+
+def fingerprint(base_url: str, headers: Mapping[str, str]) -> str:
+    """Names an upstream and the key it is asked with, and does not tell the key."""
+    secret = "\n".join([base_url.rstrip("/"), *[f"{name}: {value}" for name, value in sorted(headers.items())]])
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question(Generic[T]):
+    """What is asked, however many requests it takes; ``calls`` collects their numbers."""
+
+    path: str
+    url: URL
+    read: Callable[[bytes], T]
+    deadline: float
+    calls: set[int]
+
+    def seconds_left(self) -> float:
+        return self.deadline - asyncio.get_running_loop().time()
+
+
+def _request_failed(error: Exception, status: int | None) -> _RequestError | None:
+    """What an exception of a request means; None when it is none of the upstream's doing."""
+    if isinstance(error, _RequestError):
         return error
+    if isinstance(error, LoadError):  # said by the body of an answer
+        return _RequestError(error, status, again=isinstance(error, UpstreamFailedError | UpstreamRateLimitedError))
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return _RequestError(UpstreamUnreachableError(), status, again=True)
     if isinstance(error, TimeoutError):
-        return UpstreamTimeoutError()
+        return _RequestError(UpstreamTimeoutError(), status, again=True)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return UpstreamResponseError()
-    if isinstance(error, aiohttp.ClientConnectionError | ConnectionError | aiohttp.InvalidURL):
-        return UpstreamUnreachableError()
-    return UpstreamResponseError() if isinstance(error, aiohttp.ClientError) else None
+        return _RequestError(UpstreamResponseError(), status, again=True)
+    if isinstance(error, aiohttp.InvalidURL):
+        return _RequestError(UpstreamUnreachableError(), status, again=False)
+    if isinstance(error, aiohttp.ClientConnectionError | ConnectionError):
+        return _RequestError(UpstreamUnreachableError(), status, again=True)
+    if isinstance(error, aiohttp.ClientError):
+        return _RequestError(UpstreamResponseError(), status, again=False)
+    return None
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -274,7 +443,7 @@ def _read(body: bytes, read: Callable[[Any], T]) -> T:
         raise UpstreamResponseError() from error
 
 
-def _retry_after(headers: Mapping[str, str], *, limited: bool) -> int | None:
+def _retry_after(headers: Mapping[str, str], *, limited: bool) -> float | None:
     """Seconds to wait by ``Retry-After`` (RFC 9110, section 10.2.3), or by ``x-ratelimit-reset`` (Unix seconds).
 
     The latter comes with every answer, and means a wait only when the limit was met.
@@ -289,7 +458,11 @@ def _retry_after(headers: Mapping[str, str], *, limited: bool) -> int | None:
         seconds = float(text) - now
     else:
         return None
-    return math.ceil(min(max(0.0, seconds), 86_400.0))
+    return min(max(0.0, seconds), 86_400.0)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else math.ceil(seconds)
 
 
 def _is_number(text: str) -> bool:

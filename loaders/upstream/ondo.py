@@ -21,7 +21,7 @@ from loaders.upstream.fields import (
     UpstreamRecord,
     member,
 )
-from loaders.upstream.http import Fetched, HttpClient
+from loaders.upstream.http import Fetched, HttpClient, Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,15 @@ class OndoClient:
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
+        self.fingerprint = http.fingerprint
+        self.metadata = Listing(http, "/v1/assets/all/metadata", _METADATA)
+        """Symbol, ticker, tags and addresses of every asset."""
+        self.prices = Listing(http, "/v1/assets/all/prices/latest", _PRICES)
+        """Latest token and share price of every asset."""
+        self.enhanced_prices = Listing(http, "/v1/assets/all/prices/latest/enhanced", _ENHANCED_PRICES)
+        """Change over 24 hours of every asset."""
+        self.markets = Listing(http, "/v1/assets/all/market", _MARKETS)
+        """Underlying name and shares per token of every asset."""
 
     async def fetch_balances(
         self,
@@ -156,18 +165,6 @@ class OndoClient:
         params = {name: value for name, value in filters.items() if value is not None}
         return await self._http.get(f"/v1/chains/{chain}/balances", params, _read_balances, deadline)
 
-    async def fetch_metadata(self, deadline: float) -> Fetched[Rows[MetadataRecord]]:
-        """Symbol, ticker, tags and addresses of every asset."""
-        return await self._http.get("/v1/assets/all/metadata", {}, _METADATA, deadline)
-
-    async def fetch_prices(self, deadline: float) -> Fetched[Rows[PriceRecord]]:
-        """Latest token and share price of every asset."""
-        return await self._http.get("/v1/assets/all/prices/latest", {}, _PRICES, deadline)
-
-    async def fetch_enhanced_prices(self, deadline: float) -> Fetched[Rows[EnhancedPriceRecord]]:
-        """Change over 24 hours of every asset."""
-        return await self._http.get("/v1/assets/all/prices/latest/enhanced", {}, _ENHANCED_PRICES, deadline)
-
-    async def fetch_markets(self, deadline: float) -> Fetched[Rows[MarketRecord]]:
-        """Underlying name and shares per token of every asset."""
-        return await self._http.get("/v1/assets/all/market", {}, _MARKETS, deadline)
+    async def fetch_chain(self, chain: str, deadline: float) -> Fetched[bytes]:
+        """Every holder of every token on a chain, as JSON: large, and a minute old."""
+        return await self._http.get_body(f"/v1/chains/{chain}/balances", {}, lambda body: body, deadline)

@@ -21,7 +21,7 @@ from loaders.upstream.fields import (
     UpstreamRecord,
     member,
 )
-from loaders.upstream.http import Fetched, HttpClient
+from loaders.upstream.http import Fetched, HttpClient, Listing
 
 
 class AssetBalanceRecord(UpstreamRecord):
@@ -102,6 +102,11 @@ class OneBalanceClient:
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
+        self.fingerprint = http.fingerprint
+        self.assets = Listing(http, "/assets/list", self._read_assets)
+        """Every aggregate with its members, names and decimals."""
+        self.chains = Listing(http, "/chains/supported-list", self._read_chains)
+        """Every chain that balances are aggregated over."""
 
     async def fetch_balances(
         self,
@@ -117,14 +122,6 @@ class OneBalanceClient:
         if asset_ids:
             params["assetId"] = ",".join(asset_ids)
         return await self._http.get("/v3/balances/aggregated-balance", params, self._read_balances, deadline)
-
-    async def fetch_assets(self, deadline: float) -> Fetched[Rows[AssetRecord]]:
-        """Every aggregate with its members, names and decimals."""
-        return await self._http.get("/assets/list", {}, self._read_assets, deadline)
-
-    async def fetch_chains(self, deadline: float) -> Fetched[Rows[ChainRecord]]:
-        """Every chain that balances are aggregated over."""
-        return await self._http.get("/chains/supported-list", {}, self._read_chains, deadline)
 
     def _read_assets(self, body: Any) -> Rows[AssetRecord]:
         return _ASSETS(self._answer(body))

@@ -20,15 +20,16 @@ from loaders.upstream.fields import (
     UpstreamRecord,
     member,
 )
-from loaders.upstream.http import Fetched, HttpClient
+from loaders.upstream.http import Fetched, HttpClient, Listing
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan allows: rows a page, and values a list parameter."""
+    """What a plan allows: rows a page, values a list parameter, and requests a minute (0: as many as one likes)."""
 
     page: int
     batch: int
+    requests_per_minute: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Plan:
@@ -41,7 +42,7 @@ class Plan:
         return cls(int(page), int(batch))
 
 
-_PLANS = {"free": Plan(10, 1), "scale": Plan(100, 25), "pro": Plan(500, 50)}
+_PLANS = {"free": Plan(10, 1, 200), "scale": Plan(100, 25, 500), "pro": Plan(500, 50, 1_000)}
 
 
 class SplBalanceRecord(UpstreamRecord):
@@ -111,7 +112,10 @@ class TheGraphClient:
 
     def __init__(self, http: HttpClient, plan: Plan) -> None:
         self._http = http
+        self.fingerprint = http.fingerprint
         self.plan = plan
+        self.networks = Listing(http, "/v1/networks", lambda body: _NETWORKS(member(body, "networks")))
+        """Every network and how far it is indexed."""
 
     async def fetch_spl_balances(
         self,
@@ -150,10 +154,6 @@ class TheGraphClient:
         """Metadata of at most ``plan.batch`` mints; an unknown mint has no row."""
         params = {"network": "solana", "mint": ",".join(mints)}
         return await self._http.get("/v1/svm/tokens", params, _rows_of(_MINTS), deadline)
-
-    async def fetch_networks(self, deadline: float) -> Fetched[Rows[NetworkRecord]]:
-        """Every network and how far it is indexed."""
-        return await self._http.get("/v1/networks", {}, lambda body: _NETWORKS(member(body, "networks")), deadline)
 
     def _page_params(self, page: int, include_zero: bool) -> dict[str, str]:
         params = {"limit": str(self.plan.page), "page": str(page)}

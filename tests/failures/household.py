@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from loaders import Sources
 from loaders.upstream.simulator.base import Fault
 from loaders.upstream.simulator.ondo import OndoAsset
 from loaders.upstream.simulator.onebalance import OneBalanceAsset, OneBalanceEntity
@@ -295,7 +294,7 @@ async def meet(
 ) -> None:
     """With nothing known yet the source meets these faults, fails with this code, and is well again."""
     simulator = graph.simulators.by_source()[source]
-    graph.sources = Sources(graph.upstreams)
+    await graph.restart()
     for fault in faults:
         simulator.inject(fault)
     assert_failed(await look(graph), source, code, retry_after=retry_after, known=known)

@@ -95,6 +95,7 @@ async def test_pages_before_the_one_that_fails_are_kept(
     assert report["retryAfterSeconds"] == retry_after
     assert report["observationCount"] == 2  # the dollars and SOL
     thegraph.heal()
+    await paged.restart()
     assert_whole(await look(paged))
 
 
@@ -106,6 +107,7 @@ async def test_token_accounts_are_kept_when_native_sol_fails(graph: Graph) -> No
     assert_partial(seen, SOLANA_SPL, "RATE_LIMITED", chain=CHAIN)
     assert seen.reports(SOLANA_SPL)[0]["retryAfterSeconds"] == 7
     thegraph.heal()
+    await graph.restart()
     assert_whole(await look(graph))
 
 

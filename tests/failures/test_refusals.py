@@ -12,7 +12,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from loaders import Sources
 from loaders.upstream import http
 from loaders.upstream.simulator.base import Fault
 from loaders.upstream.simulator.ondo import OndoDataset, OndoSimulator
@@ -114,7 +113,7 @@ async def test_a_key_that_is_taken_away_is_unauthorized_until_it_is_given_back(g
                 simulators.onebalance.key = "another"
             case _:
                 simulators.thegraph.token = "another"
-        graph.sources = Sources(graph.upstreams)
+        await graph.restart()
         assert_failed(await look(graph), source, "UNAUTHORIZED")
         simulators.ondo.key, simulators.onebalance.key, simulators.thegraph.token = given
         assert_whole(await look(graph))
@@ -136,9 +135,10 @@ async def test_an_upstream_asked_too_often_says_when_to_come_back(graph: Graph) 
     assert_failed(await look(graph), SOLANA_SPL, "RATE_LIMITED", retry_after=[60])
     simulators.thegraph.requests_per_minute = None
     simulators.onebalance.requests_per_minute = 0
-    graph.sources = Sources(graph.upstreams)
+    await graph.restart()
     assert_failed(await look(graph), ONEBALANCE, "RATE_LIMITED", retry_after=range(55, 62))
     simulators.onebalance.requests_per_minute = 1_000
+    await graph.restart()
     assert_whole(await look(graph))
 
 
@@ -158,6 +158,7 @@ async def test_when_to_come_back_is_passed_on(graph: Graph, source: str) -> None
     ]
     for headers, expected in cases:
         await meet(graph, source, "RATE_LIMITED", Fault(status=429, headers=headers), retry_after=expected)
+    await graph.restart()
     assert_whole(await look(graph))
 
 

@@ -402,7 +402,7 @@ async def test_a_full_minute_of_requests_says_when_one_is_free_again(graph: Grap
     now = time.time()
     simulator.clock = lambda: now
     listing = await list_holdings(graph)
-    assert listing.status == ("FAILED", "RATE_LIMITED")
+    assert listing.status == ("FAILED", "BUDGET_EXHAUSTED")
     assert 58 <= listing.reports[0]["retryAfterSeconds"] <= 61
 
 

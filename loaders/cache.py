@@ -1,0 +1,293 @@
+"""Answers kept for later, in this process's memory and in the store that replicas share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
+
+from loaders.errors import LOAD_ERRORS, LoadError, UpstreamFailedError
+from loaders.upstream.http import MAX_BODY_BYTES
+from loaders.upstream.metrics import CACHE_BYTES, CACHE_CORRUPT, CACHE_EVICTIONS
+from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore
+
+V = TypeVar("V")
+
+_LEASE_SECONDS = 2.0
+_FAILURE_SHOWN_SECONDS = 0.5
+_LARGE_BYTES = 64 * 1024
+_LARGE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long an answer is of use, in seconds; the last two count from the end of the first (RFC 5861).
+
+    While fresh it is served; then at once, and renewed behind; then only if it cannot be renewed.
+    """
+
+    fresh: float
+    stale_while_revalidate: float
+    stale_if_error: float
+
+    @property
+    def kept(self) -> float:
+        """After so many seconds nothing uses it."""
+        return self.fresh + max(self.stale_while_revalidate, self.stale_if_error)
+
+
+class Age(Enum):
+    """What an answer of some age may be used for."""
+
+    FRESH = "fresh"
+    STALE_WHILE_REVALIDATE = "stale_while_revalidate"
+    STALE_IF_ERROR = "stale_if_error"
+    DEAD = "miss"
+
+
+@dataclass(slots=True)
+class Entry(Generic[V]):
+    """An answer that was kept, and why it could last not be renewed, so many times; ``size`` in bytes.
+
+    Until ``retry_at``, in monotonic seconds, there is no use in trying again.
+    """
+
+    value: V
+    fetched_at: datetime
+    size: int
+    failure: LoadError | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How old it is."""
+        return max(0.0, time.time() - self.fetched_at.timestamp())
+
+    def age(self, lifetime: Lifetime) -> Age:
+        """What it may be used for."""
+        past_fresh = self.seconds - lifetime.fresh
+        if past_fresh < 0:
+            return Age.FRESH
+        if past_fresh < lifetime.stale_while_revalidate:
+            return Age.STALE_WHILE_REVALIDATE
+        return Age.STALE_IF_ERROR if past_fresh < lifetime.stale_if_error else Age.DEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an answer could not be had, and how long it is no use to ask again if there is an older one."""
+
+    error: LoadError
+    rest_seconds: float
+
+
+class MemoryCache:
+    """Entries by key, up to ``max_bytes`` by their own estimate; what was used least recently goes first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._entries = _Entries(max_bytes)
+
+    def get(self, key: str) -> Entry[Any] | None:
+        """The entry, None when it is not or no longer there."""
+        return self._entries.get(key)
+
+    def put(self, key: str, entry: Entry[Any]) -> None:
+        """Keeps an entry in place of an older one; one larger than the whole cache is not kept."""
+        seen = self._entries.get(key)
+        if seen is not None and seen.fetched_at > entry.fetched_at:
+            return
+        with suppress(ValueError):
+            self._entries[key] = entry
+        CACHE_BYTES.set(self._entries.currsize)
+
+
+class _Entries(LRUCache[str, Entry[Any]]):
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes, getsizeof=lambda entry: entry.size)
+
+    def popitem(self) -> tuple[str, Entry[Any]]:
+        CACHE_EVICTIONS.inc()
+        return super().popitem()
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[V]):
+    """How the values of one kind are written; ``version`` rises when old ones can no longer be read.
+
+    ``decode`` raises ValueError for bytes that it cannot read. ``size`` estimates the memory of a value, in bytes.
+    """
+
+    version: int
+    encode: Callable[[V], bytes]
+    decode: Callable[[bytes], V]
+    size: Callable[[V], int]
+    large: bool = False
+
+
+# By key and whether it is wanted (1), awaited (2) or only read (0): the value, and the state of its flight. A value
+# begins with a byte, and with the Unix milliseconds until which it is fresh. A flight is its owner's token, or after
+# a failure "!" and the code. "+" tells the caller that the flight is his.
+_BOARD = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local said = {}
+for i = 1, #KEYS / 2 do
+  local value, flight, wanted = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i]), ARGV[2 + i]
+  local fresh = value and (tonumber(string.sub(value, 2, 14)) or 0) > now
+  local failed = flight and string.sub(flight, 1, 1) == '!'
+  local state = ''
+  if wanted ~= '0' and not fresh then
+    if failed and (value or wanted == '2') then state = flight
+    elseif flight and not failed then state = '?'
+    else
+      redis.call('SET', KEYS[2 * i], ARGV[1], 'PX', ARGV[2])
+      state = '+'
+    end
+  end
+  said[2 * i - 1], said[2 * i] = value or '', state
+end
+return said
+""")
+_RENEW = Script("""
+for i = 1, #KEYS do
+  if redis.call('GET', KEYS[i]) == ARGV[1] then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
+end
+return 1
+""")
+# By key: the value or nothing, its life in milliseconds, and the failure with the milliseconds that it is heeded
+# where there is an older value. A newer value of another is left alone.
+_LAND = Script("""
+for i = 1, #KEYS / 2 do
+  local value, life, failure, heeded = ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], ARGV[4 * i + 1]
+  local seen = redis.call('GET', KEYS[2 * i - 1])
+  if value ~= '' and (not seen or string.sub(seen, 15, 30) < string.sub(value, 15, 30)) then
+    redis.call('SET', KEYS[2 * i - 1], value, 'PX', life)
+  end
+  if redis.call('GET', KEYS[2 * i]) == ARGV[1] then
+    if failure == '' then redis.call('DEL', KEYS[2 * i])
+    else redis.call('SET', KEYS[2 * i], failure, 'PX', seen and heeded or ARGV[#ARGV]) end
+  end
+end
+return 1
+""")
+
+
+class Flight(Enum):
+    """Who fetches an answer: nobody, this replica, another one; or it has just failed."""
+
+    NONE = b""
+    OURS = b"+"
+    THEIRS = b"?"
+    FAILED = b"!"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[V]):
+    """What the shared store says of one answer; ``failure`` if the flight is FAILED."""
+
+    entry: Entry[V] | None
+    flight: Flight
+    failure: LoadError | None = None
+
+
+class SharedCache(Generic[V]):
+    """Answers of one kind in the shared store, and who of the replicas is fetching them.
+
+    Every method raises ``SharedStoreError``. Keys hold the question and a fingerprint of the upstream's key.
+    """
+
+    def __init__(self, store: SharedStore, kind: str, codec: Codec[V], lifetime: Lifetime) -> None:
+        self._store = store
+        self._kind = kind
+        self._codec = codec
+        self._lifetime = lifetime
+        self._seconds = _LARGE_SECONDS if codec.large else None
+
+    async def board(self, keys: Sequence[str], token: str, *, wanted: int = 1) -> dict[str, Shared[V]]:
+        """Reads answers, and claims those that nobody fetches for ``token``: all in one round trip.
+
+        ``wanted`` 2 instead awaits a flight of another, and learns of its failure.
+        """
+        args = [token, int(_LEASE_SECONDS * 1_000), *[wanted] * len(keys)]
+        said = await self._store.run(_BOARD, self._pairs(keys), args, timeout_seconds=self._seconds)
+        return {key: await self._shared(said[2 * n], said[2 * n + 1]) for n, key in enumerate(keys)}
+
+    async def renew(self, keys: Sequence[str], token: str) -> None:
+        """Lets claims live on."""
+        flights = [self._flight(key) for key in keys]
+        await self._store.run(_RENEW, flights, [token, int(_LEASE_SECONDS * 1_000)])
+
+    async def land(self, outcomes: Mapping[str, Entry[V] | Failure | None], token: str) -> None:
+        """Writes what was fetched, and ends the flights of ``token``: one round trip. None is not worth keeping."""
+        args: list[Any] = [token]
+        for outcome in outcomes.values():
+            if isinstance(outcome, Entry):
+                args += [await self._encoded(outcome), int(self._lifetime.kept * 1_000), "", 1]
+            elif isinstance(outcome, Failure):
+                error = outcome.error
+                failure = f"!{error.code.value}:{error.retry_after_seconds or ''}"
+                args += ["", 1, failure, max(1, int(outcome.rest_seconds * 1_000))]
+            else:
+                args += ["", 1, "", 1]
+        args.append(int(_FAILURE_SHOWN_SECONDS * 1_000))
+        await self._store.run(_LAND, self._pairs(list(outcomes)), args, timeout_seconds=self._seconds)
+
+    def _pairs(self, keys: Sequence[str]) -> list[str]:
+        return [name for key in keys for name in (f"{KEY_PREFIX}:{key}", self._flight(key))]
+
+    def _flight(self, key: str) -> str:
+        return f"{KEY_PREFIX}:{key}:flight"
+
+    async def _shared(self, value: bytes, flight: bytes) -> Shared[V]:
+        entry = await self._decoded(value) if value else None
+        if not flight.startswith(b"!"):
+            return Shared(entry, Flight(flight))
+        code, _, seconds = flight[1:].decode("ascii", "replace").partition(":")
+        error = LOAD_ERRORS.get(code, UpstreamFailedError)
+        return Shared(entry, Flight.FAILED, error(retry_after_seconds=int(seconds) if seconds.isdigit() else None))
+
+    async def _encoded(self, entry: Entry[V]) -> bytes:
+        fetched = entry.fetched_at.timestamp()
+        fresh_until = int((fetched + self._lifetime.fresh) * 1_000)
+        head = b"%c%013d%016d" % (self._codec.version, fresh_until, round(fetched * 1_000_000))
+        body = self._codec.encode(entry.value)
+        if len(body) < _LARGE_BYTES:
+            return head + zlib.compress(body, 1)
+        return head + await asyncio.to_thread(zlib.compress, body, 1)
+
+    async def _decoded(self, value: bytes) -> Entry[V] | None:
+        if value[0] != self._codec.version:
+            return None
+        try:
+            fetched_at = datetime.fromtimestamp(int(value[14:30]) / 1_000_000, UTC)
+            if len(value) < _LARGE_BYTES:
+                read = self._codec.decode(_decompressed(value[30:]))
+            else:
+                read = await asyncio.to_thread(lambda: self._codec.decode(_decompressed(value[30:])))
+        except (ValueError, OverflowError, OSError, zlib.error, LoadError, ArithmeticError, RecursionError):
+            CACHE_CORRUPT.labels(self._kind).inc()
+            return None
+        return Entry(read, fetched_at, self._codec.size(read))
+
+
+def _decompressed(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    body = stream.decompress(data, MAX_BODY_BYTES)
+    if not stream.eof:
+        raise ValueError("cut, or larger than any answer")
+    return body
+
+
+def new_token() -> str:
+    """A name for one flight, which no other has."""
+    return secrets.token_hex(8)

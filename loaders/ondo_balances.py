@@ -1,0 +1,206 @@
+"""Ondo GM's balances: by address, by token, or of a whole chain, whichever was fetched last."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from loaders.cache import Codec
+from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
+from loaders.chain_snapshots import ChainSnapshots
+from loaders.errors import InvalidIdError, LoadError
+from loaders.read_through import Caches, ReadThrough
+from loaders.snapshot_blob import holder_on
+from loaders.snapshots import ChainSnapshot
+from loaders.upstream.http import Fetched
+from loaders.upstream.ondo import BalanceRecord, OndoClient
+
+# Ondo serves the same bytes for a minute, by its page on endpoint caching.
+_BALANCE_SECONDS = 60.0
+
+# What one balance takes in memory, by measurement.
+_BALANCE_BYTES = 700
+
+CHAIN_NAMES: Mapping[ChainId, str] = {
+    ChainId("eip155:1"): "ethereum-1",
+    ChainId("eip155:56"): "bsc-56",
+    SOLANA_MAINNET: "solana-900",
+}
+CHAIN_IDS = {name: chain_id for chain_id, name in CHAIN_NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """``amount`` whole tokens of one token, with its symbol and its address as Ondo spelled them."""
+
+    amount: Decimal
+    symbol: str
+    reported_asset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Balances by holder and asset; ``unreadable`` if there are some that could not be read."""
+
+    by_holder: Mapping[AccountAddress, Mapping[AssetId, Balance]]
+    unreadable: bool
+
+
+def _index_balances(chain_id: ChainId, rows: Iterable[BalanceRecord], *, unreadable: bool) -> Held:
+    by_holder: dict[AccountAddress, dict[AssetId, Balance]] = {}
+    for row in rows:
+        try:
+            asset_id = AssetId.of_token(chain_id, row.token_address)
+            holder = holder_on(chain_id, row.account)
+        except InvalidIdError:
+            unreadable = True
+            continue
+        balance = Balance(row.balance, row.symbol, row.token_address)
+        first = by_holder.setdefault(holder, {}).setdefault(asset_id, balance)
+        unreadable |= first.amount != row.balance  # one row per token: two unlike ones cannot both be true
+    return Held(by_holder, unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one request is about: a chain, and an address on it, or one token, or both."""
+
+    chain_id: ChainId
+    address: AccountAddress | None
+    token: AssetId | None = None
+
+    def __str__(self) -> str:
+        return f"{self.address or ''}@{self.token or self.chain_id}"
+
+    @property
+    def whole(self) -> Place:
+        """The same without the restriction to a token."""
+        return replace(self, token=None)
+
+
+def _encode(held: Held) -> bytes:
+    rows = [
+        [holder, asset_id, str(balance.amount), balance.symbol, balance.reported_asset]
+        for holder, balances in held.by_holder.items()
+        for asset_id, balance in balances.items()
+    ]
+    return json.dumps([held.unreadable, rows]).encode()
+
+
+def _decode(body: bytes) -> Held:
+    by_holder: dict[AccountAddress, dict[AssetId, Balance]] = {}
+    unreadable, rows = json.loads(body)
+    for holder, asset_id, amount, symbol, reported_asset in rows:
+        balance = Balance(Decimal(amount), symbol, reported_asset)
+        by_holder.setdefault(AccountAddress.parse(holder), {})[AssetId.parse(asset_id)] = balance
+    return Held(by_holder, bool(unreadable))
+
+
+_HELD = Codec(
+    version=1,
+    encode=_encode,
+    decode=_decode,
+    size=lambda held: _BALANCE_BYTES * (1 + sum(1 + len(balances) for balances in held.by_holder.values())),
+)
+
+
+class OndoBalances:
+    """Balances of addresses on Ondo's chains, and holders of its tokens."""
+
+    def __init__(self, client: OndoClient, caches: Caches, snapshot_threshold: int) -> None:
+        self._client = client
+        self._snapshots = ChainSnapshots(client, caches, CHAIN_NAMES, snapshot_threshold)
+        lifetime = caches.balance_lifetime(_BALANCE_SECONDS)
+        self._kept: ReadThrough[Place, Held] = ReadThrough(
+            caches,
+            "ondo:balances",
+            fingerprint=client.fingerprint,
+            fetch=self._fetch,
+            name=str,
+            codec=_HELD,
+            lifetime=lifetime,
+        )
+        self._holders: ReadThrough[Place, Held] = ReadThrough(
+            caches,
+            "ondo:holders",
+            fingerprint=client.fingerprint,
+            fetch=self._fetch_each,
+            name=str,
+            codec=replace(_HELD, large=True),
+            lifetime=lifetime,
+        )
+
+    async def load(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Fetched[Held] | LoadError]:
+        """The balances of each place, from whatever was fetched last and is not too old."""
+        outcomes: dict[Place, Fetched[Held] | LoadError] = {}
+        asked: dict[Place, Place] = {}
+        for place in places:
+            self._snapshots.want(place.chain_id, place.address)
+            kept = self._kept.peek(place)
+            snapshot = self._snapshots.fresh(place.chain_id)
+            if (
+                place.address is not None
+                and snapshot is not None
+                and (kept is None or kept.fetched_at < snapshot.fetched_at)
+            ):
+                outcomes[place] = _of_snapshot(place, snapshot)
+            else:
+                asked[place] = place.whole if self._kept.has_fresh(place.whole) else place
+        loaded = await self._kept.load(asked.values(), deadline)
+        return outcomes | {place: loaded[instead] for place, instead in asked.items()}
+
+    async def load_holders(self, place: Place, deadline: float) -> Fetched[Held] | LoadError:
+        """All who hold a token."""
+        return (await self._holders.load([place], deadline))[place]
+
+    async def _fetch(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Fetched[Held] | LoadError]:
+        """Asks upstream, for the whole of a chain on which many addresses are wanted of late."""
+        by_chain: dict[ChainId, list[Place]] = {}
+        for place in places:
+            by_chain.setdefault(place.chain_id, []).append(place)
+        fetched = await asyncio.gather(*[self._fetch_on(*chain, deadline) for chain in by_chain.items()])
+        return {place: outcome for outcomes in fetched for place, outcome in outcomes.items()}
+
+    async def _fetch_on(
+        self, chain_id: ChainId, places: Sequence[Place], deadline: float
+    ) -> Mapping[Place, Fetched[Held] | LoadError]:
+        snapshot = await self._snapshots.instead_of_each(chain_id, deadline)
+        if snapshot is None:
+            return await self._fetch_each(places, deadline)
+        if isinstance(snapshot, LoadError):
+            return dict.fromkeys(places, snapshot)
+        outcomes: dict[Place, Fetched[Held] | LoadError] = {}
+        for place in places:
+            kept = self._kept.peek(place)
+            newer = snapshot.stale is not None and kept is not None and kept.fetched_at > snapshot.fetched_at
+            outcomes[place] = snapshot.stale if newer and snapshot.stale else _of_snapshot(place, snapshot)
+        return outcomes
+
+    async def _fetch_each(
+        self, places: Sequence[Place], deadline: float
+    ) -> Mapping[Place, Fetched[Held] | LoadError]:
+        outcomes = await asyncio.gather(*[self._fetch_one(place, deadline) for place in places])
+        return dict(zip(places, outcomes, strict=True))
+
+    async def _fetch_one(self, place: Place, deadline: float) -> Fetched[Held] | LoadError:
+        try:
+            fetched = await self._client.fetch_balances(
+                CHAIN_NAMES[place.chain_id],
+                deadline,
+                user_address=place.address,
+                token_address=None if place.token is None else place.token.reference,
+            )
+        except LoadError as error:
+            return error
+        held = _index_balances(place.chain_id, fetched.value.rows, unreadable=fetched.value.dropped > 0)
+        if place.address is not None:  # other accounts' rows are nobody's question
+            held = Held({place.address: held.by_holder.get(place.address, {})}, held.unreadable)
+        return fetched.with_value(held)
+
+
+def _of_snapshot(place: Place, fetched: Fetched[ChainSnapshot]) -> Fetched[Held]:
+    rows = () if place.address is None else fetched.value.rows_of(place.address)
+    return fetched.with_value(_index_balances(place.chain_id, rows, unreadable=fetched.value.unreadable))

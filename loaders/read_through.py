@@ -1,0 +1,360 @@
+"""A read-through cache: each question is asked upstream once, by one replica, for all who want the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, SharedCache, new_token
+from loaders.errors import LoadError, UpstreamTimeoutError
+from loaders.upstream.background import Background
+from loaders.upstream.http import Fetched
+from loaders.upstream.metrics import BATCH_SIZE, CACHE_AGE_SECONDS, CACHE_READS, REFRESHES
+from loaders.upstream.shared import SharedStore, SharedStoreError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Outcome = Fetched[V] | LoadError
+Fetch = Callable[[Sequence[K], float], Awaitable[Mapping[K, Fetched[V] | LoadError]]]
+
+_RENEW_SECONDS = 0.6
+_POLL_SECONDS = (0.01, 0.1)
+_LONGEST_REST_SECONDS = 30.0
+_GRACE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """The memory and the store that all kinds of answers are kept in, and where refreshes run.
+
+    ``refresh_seconds`` is the deadline of a refresh. The others are how long balances are of use (see ``Lifetime``);
+    ``fresh_seconds`` None leaves it to each source.
+    """
+
+    memory: MemoryCache
+    store: SharedStore | None
+    background: Background
+    refresh_seconds: float
+    fresh_seconds: float | None
+    stale_while_revalidate_seconds: float
+    stale_if_error_seconds: float
+
+    def balance_lifetime(self, fresh_seconds: float) -> Lifetime:
+        """How long balances are of use that by their source's nature are fresh for ``fresh_seconds``."""
+        fresh = fresh_seconds if self.fresh_seconds is None else self.fresh_seconds
+        return Lifetime(fresh, self.stale_while_revalidate_seconds, self.stale_if_error_seconds)
+
+
+@dataclass(slots=True, eq=False)
+class _Flight(Generic[K, V]):
+    """Some questions on their way to an answer. It ends with its last waiter, unless it is of use to others."""
+
+    landed: dict[K, asyncio.Future[Outcome[V]]]
+    for_others: bool = False
+    waiting: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class ReadThrough(Generic[K, V]):
+    """Answers of one kind, by question.
+
+    ``fetch`` asks upstream for some questions, as many a request as it can, until the event-loop time that it gets;
+    it may answer more than it was asked. ``name`` is the canonical spelling of a question. ``incomplete`` says why
+    an answer lacks something: such an answer is served and not kept.
+    """
+
+    def __init__(
+        self,
+        caches: Caches,
+        kind: str,
+        *,
+        fingerprint: str,
+        fetch: Fetch[K, V],
+        name: Callable[[K], str],
+        codec: Codec[V],
+        lifetime: Lifetime,
+        incomplete: Callable[[V], LoadError | None] = lambda value: None,
+    ) -> None:
+        self._caches = caches
+        self._memory = caches.memory
+        self._kind = kind
+        self._prefix = f"{kind}:{fingerprint}:"
+        self._fetch = fetch
+        self._name = name
+        self._codec = codec
+        self._lifetime = lifetime
+        self._incomplete = incomplete
+        self._flights: dict[K, _Flight[K, V]] = {}
+        self._shared = None if caches.store is None else SharedCache(caches.store, kind, codec, lifetime)
+
+    def peek(self, key: K) -> Entry[V] | None:
+        """What memory holds, however old."""
+        return self._memory.get(self._key(key))
+
+    def has_fresh(self, key: K) -> bool:
+        """Whether memory can answer without asking anyone."""
+        entry = self.peek(key)
+        return entry is not None and entry.age(self._lifetime) is Age.FRESH
+
+    async def load(self, keys: Iterable[K], deadline: float) -> dict[K, Outcome[V]]:
+        """An answer or a failure for each question, at the latest shortly after the event-loop time ``deadline``."""
+        outcomes: dict[K, Outcome[V]] = {}
+        old: list[K] = []
+        wanted: list[K] = []
+        for key in dict.fromkeys(keys):
+            kept, renew = self._kept(key)
+            if kept is None:
+                wanted.append(key)
+            else:
+                outcomes[key] = kept
+                if renew:
+                    old.append(key)
+        self._refresh([key for key in old if key not in self._flights])
+        new = [key for key in wanted if key not in self._flights]
+        if new:
+            self._take_off(new, deadline)
+        waits = [self._wait(key, deadline, ours=key in new) for key in wanted]
+        if len(waits) == 1:
+            outcomes[wanted[0]] = await waits[0]
+        elif waits:
+            outcomes.update(zip(wanted, await asyncio.gather(*waits), strict=True))
+        return outcomes
+
+    def _key(self, key: K) -> str:
+        return self._prefix + self._name(key)
+
+    def _kept(self, key: K, tier: str = "memory") -> tuple[Fetched[V] | None, bool]:
+        """What is served at once, and whether it wants to be renewed."""
+        entry = self._memory.get(self._key(key))
+        age = Age.DEAD if entry is None else entry.age(self._lifetime)
+        CACHE_READS.labels(self._kind, tier, age.value).inc()
+        if entry is None or age is Age.DEAD:
+            return None, False
+        if age is Age.FRESH:
+            return self._served(entry, None), False
+        resting = entry.failure is not None and time.monotonic() < entry.retry_at
+        if age is Age.STALE_WHILE_REVALIDATE or resting:
+            return self._served(entry, entry.failure), not resting
+        return None, False
+
+    def _served(self, entry: Entry[V], failure: LoadError | None) -> Fetched[V]:
+        CACHE_AGE_SECONDS.labels(self._kind).observe(entry.seconds)
+        calls = frozenset[int]() if failure is None else failure.calls
+        return Fetched(entry.value, entry.fetched_at, calls, int(entry.seconds), _spent(failure))
+
+    def _refresh(self, keys: Sequence[K]) -> None:
+        if keys:
+            deadline = asyncio.get_running_loop().time() + self._caches.refresh_seconds
+            self._take_off(keys, deadline, for_others=True)
+
+    def _take_off(self, keys: Sequence[K], deadline: float, *, for_others: bool = False) -> _Flight[K, V]:
+        loop = asyncio.get_running_loop()
+        flight: _Flight[K, V] = _Flight({key: loop.create_future() for key in keys}, for_others)
+        for key in keys:
+            self._flights[key] = flight
+        flight.task = self._caches.background.start(self._fly(flight, deadline), for_others=for_others)
+        return flight
+
+    async def _wait(self, key: K, deadline: float, *, ours: bool) -> Outcome[V]:
+        loop = asyncio.get_running_loop()
+        while True:
+            flight = self._flights.get(key)
+            if flight is None:
+                flight, ours = self._take_off([key], deadline), True
+            outcome = await self._board(flight, key, deadline + _GRACE_SECONDS if ours else deadline)
+            if ours:
+                return outcome
+            if not isinstance(outcome, UpstreamTimeoutError) or loop.time() >= deadline:
+                return _without_calls(outcome)
+            # It was another's time that was up.
+
+    async def _board(self, flight: _Flight[K, V], key: K, deadline: float) -> Outcome[V]:
+        flight.waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(flight.landed[key])
+        except TimeoutError:
+            return self._or_stale(key, UpstreamTimeoutError(), remember=False)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.for_others and flight.task is not None:
+                flight.task.cancel()
+                self._forget(flight)
+
+    def _forget(self, flight: _Flight[K, V]) -> None:
+        for key in flight.landed:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+    async def _fly(self, flight: _Flight[K, V], deadline: float) -> None:
+        keys, token = list(flight.landed), new_token()
+        try:
+            ours, theirs = await self._ask_shared(flight, keys, token)
+            await asyncio.gather(
+                self._ask_upstream(flight, ours, token, deadline), self._ask_others(flight, theirs, deadline)
+            )
+        except Exception as error:
+            for landed in flight.landed.values():
+                if not landed.done():
+                    landed.set_exception(error)
+                    landed.exception()  # retrieved, also when every waiter is gone
+        finally:
+            self._forget(flight)
+            for landed in flight.landed.values():
+                landed.cancel()
+
+    async def _ask_shared(self, flight: _Flight[K, V], keys: Sequence[K], token: str) -> tuple[list[K], list[K]]:
+        """Serves what the shared store has; gives the questions that are ours to ask, and those others ask."""
+        if self._shared is None:
+            return list(keys), []
+        try:
+            said = await self._shared.board([self._key(key) for key in keys], token)
+        except SharedStoreError:
+            return list(keys), []
+        ours, theirs = [], []
+        for key in keys:
+            shared = said[self._key(key)]
+            if shared.entry is not None:
+                self._memory.put(self._key(key), shared.entry)
+            if shared.flight is Flight.FAILED and shared.failure is not None:
+                self._land(flight, key, self._or_stale(key, shared.failure))
+                continue
+            kept, renew = self._kept(key, "shared")
+            if kept is not None:
+                self._land(flight, key, kept)
+            if shared.flight is Flight.OURS:
+                flight.for_others |= renew
+                ours.append(key)
+            elif shared.flight is Flight.THEIRS:
+                theirs.append(key)
+            elif kept is None:  # fresh by the store's clock, and not by ours
+                ours.append(key)
+        return ours, theirs
+
+    async def _ask_upstream(self, flight: _Flight[K, V], keys: Sequence[K], token: str, deadline: float) -> None:
+        if not keys:
+            return
+        BATCH_SIZE.labels(self._kind).observe(len(keys))
+        renewing = None if self._shared is None else asyncio.create_task(self._renew(keys, token))
+        outcomes: dict[K, Outcome[V]] = {}
+        try:
+            outcomes.update(await self._fetch(keys, deadline))
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+            if not outcomes:  # cancelled, or a fault of ours: nobody shall wait for it
+                self._end_behind(dict.fromkeys(keys), token)
+        kept = {key: self._keep(key, outcome) for key, outcome in outcomes.items()}
+        for key, outcome in outcomes.items():
+            if isinstance(outcome, LoadError):
+                settled: Outcome[V] = self._or_stale(key, outcome)
+            elif (lack := self._incomplete(outcome.value)) is not None:
+                settled = self._or_stale(key, lack, instead=outcome)
+            else:
+                settled = outcome
+            REFRESHES.labels(self._kind, "OK" if isinstance(kept[key], Entry) else "FAILED").inc()
+            if key in flight.landed:
+                self._land(flight, key, settled)
+        self._end_behind(kept, token)
+
+    def _keep(self, key: K, outcome: Outcome[V]) -> Entry[V] | Failure | None:
+        """Keeps an answer in memory; gives what there is to tell the other replicas."""
+        if isinstance(outcome, LoadError):
+            entry = self.peek(key)
+            return Failure(outcome, _rest_seconds(outcome, 0 if entry is None else entry.failures))
+        if outcome.stale is not None or self._incomplete(outcome.value) is not None:
+            return None
+        entry = Entry(outcome.value, outcome.fetched_at, self._codec.size(outcome.value))
+        self._memory.put(self._key(key), entry)
+        return entry
+
+    def _end_behind(self, kept: Mapping[K, Entry[V] | Failure | None], token: str) -> None:
+        shared = self._shared
+        if shared is None or not kept:
+            return
+        outcomes = {self._key(key): outcome for key, outcome in kept.items()}
+
+        async def land() -> None:
+            with suppress(SharedStoreError):
+                await shared.land(outcomes, token)
+
+        self._caches.background.start(land())
+
+    async def _renew(self, keys: Sequence[K], token: str) -> None:
+        if self._shared is not None:
+            with suppress(SharedStoreError):
+                while True:
+                    await asyncio.sleep(_RENEW_SECONDS)
+                    await self._shared.renew([self._key(key) for key in keys], token)
+
+    async def _ask_others(self, flight: _Flight[K, V], keys: Sequence[K], deadline: float) -> None:
+        """Waits for what other replicas fetch; what they give up is ours."""
+        pending, (pause, longest) = list(keys), _POLL_SECONDS
+        loop, token = asyncio.get_running_loop(), new_token()
+        while pending and self._shared is not None:
+            if loop.time() >= deadline:
+                for key in pending:
+                    self._land(flight, key, self._or_stale(key, UpstreamTimeoutError(), remember=False))
+                return
+            await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+            pause = min(pause * 1.5, longest)
+            try:
+                said = await self._shared.board([self._key(key) for key in pending], token, wanted=2)
+            except SharedStoreError:
+                await self._ask_upstream(flight, pending, token, deadline)
+                return
+            ours, still = [], []
+            for key in pending:
+                shared = said[self._key(key)]
+                if shared.flight is Flight.THEIRS:
+                    still.append(key)
+                elif shared.flight is Flight.FAILED and shared.failure is not None:
+                    self._land(flight, key, self._or_stale(key, shared.failure))
+                elif shared.flight is Flight.OURS or shared.entry is None:
+                    ours.append(key)
+                else:
+                    self._memory.put(self._key(key), shared.entry)
+                    self._land(flight, key, Fetched(shared.entry.value, shared.entry.fetched_at))
+            await self._ask_upstream(flight, ours, token, deadline)
+            pending = still
+
+    def _land(self, flight: _Flight[K, V], key: K, outcome: Outcome[V]) -> None:
+        if not flight.landed[key].done():
+            flight.landed[key].set_result(outcome)
+
+    def _or_stale(
+        self, key: K, error: LoadError, *, instead: Outcome[V] | None = None, remember: bool = True
+    ) -> Outcome[V]:
+        """An earlier answer in place of a failure, if there is one that is not too old; else what there is.
+
+        ``remember`` lets the next ones have it at once, without another try for a while.
+        """
+        entry = self._memory.get(self._key(key))
+        if entry is None or entry.age(self._lifetime) is Age.DEAD:
+            return error if instead is None else instead
+        if remember:
+            entry.failure, entry.retry_at = _spent(error), time.monotonic() + _rest_seconds(error, entry.failures)
+            entry.failures += 1
+        return self._served(entry, error)
+
+
+def _rest_seconds(error: LoadError, failures: int) -> float:
+    """How long to let a question rest that has failed so often before, while there is an older answer to it."""
+    return min(max(2.0 ** min(failures, 10), error.retry_after_seconds or 0), _LONGEST_REST_SECONDS)
+
+
+def _spent(error: LoadError | None) -> LoadError | None:
+    """The failure as others meet it, who caused no request."""
+    return None if error is None else type(error)(retry_after_seconds=error.retry_after_seconds)
+
+
+def _without_calls(outcome: Outcome[V]) -> Outcome[V]:
+    if isinstance(outcome, LoadError):
+        spent = _spent(outcome)
+        return outcome if spent is None else spent
+    return replace(outcome, calls=frozenset()) if outcome.calls else outcome

@@ -1,0 +1,268 @@
+"""How many requests an upstream is sent: at once, and in any 60 seconds, by all replicas of one key together."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from loaders.errors import BudgetExhaustedError, UpstreamRateLimitedError, UpstreamTimeoutError
+from loaders.upstream.metrics import BUDGET_LEFT, RUNNING, WAITING
+from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
+
+_WINDOW_SECONDS = 60.0
+_LEASE_MARGIN_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+# Then it is asked whether it means it still.
+_LONGEST_SILENCE_SECONDS = 60.0
+
+# OneBalance's public key is limited to 60 requests a minute and to one connection.
+_SINGLE_CONNECTION_LIMIT = 60
+
+# The log is a sorted set. A request's score is the time at which it was over; while it is under way, the time by
+# which it will be. Nobody knows when within that span it was counted upstream, so it counts for a window after it.
+_ENTER = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local limit, connections, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease, id = tonumber(ARGV[4]), ARGV[5]
+local blocked = redis.call('PTTL', KEYS[2])
+if blocked > 0 then return {'blocked', blocked} end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
+if connections > 0 and redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') >= connections then
+  return {'busy', 0}
+end
+local used = redis.call('ZCARD', KEYS[1])
+if limit > 0 and used >= limit then
+  local oldest = redis.call('ZRANGE', KEYS[1], used - limit, used - limit, 'WITHSCORES')
+  return {'full', math.max(1, oldest[2] + window - now)}
+end
+redis.call('ZADD', KEYS[1], now + lease, id)
+redis.call('PEXPIRE', KEYS[1], window + lease)
+return {'entered', limit - used - 1}
+""")
+_LEAVE = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local used_upstream, window, blocked = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
+local missing = used_upstream - redis.call('ZCOUNT', KEYS[1], now - window, '+inf')
+for i = 1, missing do redis.call('ZADD', KEYS[1], now, 'stranger:' .. ARGV[1] .. ':' .. i) end
+if missing > 0 then redis.call('PEXPIRE', KEYS[1], window) end
+if blocked > 0 then redis.call('SET', KEYS[2], '1', 'PX', blocked) end
+return 1
+""")
+
+_Refusal = type[BudgetExhaustedError] | type[UpstreamRateLimitedError]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to send one request."""
+
+    id: str
+    shared: bool
+
+
+class Budget:
+    """Lets requests to one upstream through in the order in which they come.
+
+    ``requests_per_minute`` None is what the upstream's own ``x-ratelimit-limit`` says, 0 no limit. ``connections``
+    None is 64, but one where the limit is that of OneBalance's public key, or may be. At most ``max_waiting``
+    requests wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        requests_per_minute: int | None,
+        connections: int | None,
+        max_waiting: int,
+        shared: SharedStore | None = None,
+        shared_name: str = "",
+    ) -> None:
+        self._name = name
+        self._limit = requests_per_minute
+        self._learns_limit = requests_per_minute is None
+        self._fixed_connections = connections
+        self._max_waiting = max_waiting
+        self._shared = shared
+        self._keys = [f"{KEY_PREFIX}:budget:{shared_name}:{part}" for part in ("log", "blocked")]
+        self._running = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._log: deque[float] = deque()
+        self._blocked_until = 0.0
+
+    @property
+    def left(self) -> int | None:
+        """Requests that this replica may still send in the current 60 s; None without a limit."""
+        return None if not self._limit else max(0, self._limit - self._used())
+
+    async def enter(self, deadline: float) -> Permit:
+        """Waits for leave until the event-loop time ``deadline``; every permit must be given back with ``leave``.
+
+        Raises ``BudgetExhaustedError`` as soon as it is clear that the wait would be too long, with the seconds
+        after which there is budget again, ``UpstreamRateLimitedError`` while the upstream asked for silence, and
+        ``UpstreamTimeoutError`` when all connections stay busy.
+        """
+        self._refuse_in_vain(deadline)
+        WAITING.labels(self._name).inc()
+        try:
+            await self._take_connection(deadline)
+        finally:
+            WAITING.labels(self._name).dec()
+        try:
+            return await self._take_budget(deadline)
+        except BaseException:
+            self._release_connection()
+            raise
+
+    async def leave(
+        self, permit: Permit, headers: Mapping[str, str] | None, *, silence_seconds: float | None = None
+    ) -> None:
+        """Gives a permit back, with the answer's headers and how long the upstream wants to be left alone.
+
+        ``headers`` None: there was no answer that could tell of limits.
+        """
+        now = time.monotonic()
+        self._running -= 1
+        self._log.append(now)
+        used_upstream = 0 if headers is None else self._learn(headers)
+        self._log.extend([now] * min(used_upstream - self._used(), self._limit or 0))
+        if silence_seconds is not None:
+            silence_seconds = min(silence_seconds, _LONGEST_SILENCE_SECONDS)
+            self._blocked_until = max(self._blocked_until, now + silence_seconds)
+        self._let_in()
+        self._show()
+        if permit.shared and self._shared is not None:
+            args = [permit.id, used_upstream, int(_WINDOW_SECONDS * 1_000), int((silence_seconds or 0) * 1_000)]
+            try:
+                await self._shared.run(_LEAVE, self._keys, args)
+            except SharedStoreError:
+                return  # the lease ends by itself
+
+    @property
+    def _connections(self) -> int:
+        if self._fixed_connections is not None:
+            return self._fixed_connections
+        unknown = self._limit is None
+        return 1 if unknown or 0 < (self._limit or 0) <= _SINGLE_CONNECTION_LIMIT else 64
+
+    def _used(self) -> int:
+        """Requests of this replica that upstream may count at this moment, those under way included."""
+        past = time.monotonic() - _WINDOW_SECONDS
+        while self._log and self._log[0] <= past:
+            self._log.popleft()
+        return self._running + len(self._log)
+
+    def _wait_for_budget(self, ahead: int) -> float:
+        """Seconds until there is room for one more than ``ahead``, a whole window where that is unknown."""
+        if not self._limit:
+            return 0.0
+        over = self._used() + ahead - self._limit
+        if over < 0:
+            return 0.0
+        return self._log[over] + _WINDOW_SECONDS - time.monotonic() if over < len(self._log) else _WINDOW_SECONDS
+
+    def _refuse_in_vain(self, deadline: float) -> None:
+        """Refuses a request that could not be sent before its deadline, without letting it wait."""
+        patience = deadline - asyncio.get_running_loop().time()
+        silence = self._blocked_until - time.monotonic()
+        if silence > 0 and silence >= patience:
+            raise UpstreamRateLimitedError(retry_after_seconds=math.ceil(silence))
+        if len(self._queue) >= self._max_waiting:
+            raise BudgetExhaustedError(retry_after_seconds=1)
+        wait = self._wait_for_budget(len(self._queue))
+        if wait > 0 and wait >= patience:
+            raise BudgetExhaustedError(retry_after_seconds=math.ceil(wait))
+
+    async def _take_connection(self, deadline: float) -> None:
+        if self._running < self._connections and not self._queue:
+            self._running += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._release_connection()  # it was ours already
+            with suppress(ValueError):
+                self._queue.remove(turn)
+            if isinstance(error, TimeoutError):
+                if (wait := self._wait_for_budget(0)) > 0:
+                    raise BudgetExhaustedError(retry_after_seconds=math.ceil(wait)) from None
+                raise UpstreamTimeoutError from None
+            raise
+
+    def _release_connection(self) -> None:
+        self._running -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._queue and self._running < self._connections:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._running += 1
+                turn.set_result(None)
+
+    async def _take_budget(self, deadline: float) -> Permit:
+        while True:
+            silence = self._blocked_until - time.monotonic()
+            # One of the requests under way is this one.
+            wait = self._wait_for_budget(-1)
+            refusal: _Refusal = BudgetExhaustedError
+            if silence > wait:
+                wait, refusal = silence, UpstreamRateLimitedError
+            if wait <= 0:
+                entered = await self._enter_shared(deadline)
+                if isinstance(entered, Permit):
+                    self._show()
+                    return entered
+                wait, refusal = entered
+            if wait >= deadline - asyncio.get_running_loop().time():
+                raise refusal(retry_after_seconds=math.ceil(wait))
+            await asyncio.sleep(wait)
+
+    async def _enter_shared(self, deadline: float) -> Permit | tuple[float, _Refusal]:
+        """A permit, or how long to wait for one and what stands in the way."""
+        identity = uuid.uuid4().hex
+        if self._shared is None or not (self._limit or self._learns_limit):
+            return Permit(identity, shared=False)
+        connections = self._connections if self._connections == 1 else 0
+        lease = deadline - asyncio.get_running_loop().time() + _LEASE_MARGIN_SECONDS
+        args = [self._limit or 0, connections, int(_WINDOW_SECONDS * 1_000), int(lease * 1_000), identity]
+        try:
+            said, number = await self._shared.run(_ENTER, self._keys, args)
+        except SharedStoreError:
+            return Permit(identity, shared=False)
+        if said == b"entered":
+            return Permit(identity, shared=True)
+        if said == b"busy":
+            return _POLL_SECONDS, BudgetExhaustedError
+        return number / 1_000, UpstreamRateLimitedError if said == b"blocked" else BudgetExhaustedError
+
+    def _learn(self, headers: Mapping[str, str]) -> int:
+        """What the upstream has counted, by its headers; 0 when it does not say."""
+        limit, remaining = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-remaining"))
+        if self._learns_limit and (limit or self._limit is None):
+            self._limit = limit or 0
+            self._let_in()
+        return max(0, limit - remaining) if limit and remaining is not None else 0
+
+    def _show(self) -> None:
+        RUNNING.labels(self._name).set(self._running)
+        if (left := self.left) is not None:
+            BUDGET_LEFT.labels(self._name).set(left)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 9 else None

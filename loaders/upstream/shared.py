@@ -1,0 +1,159 @@
+"""What replicas share, in Redis or Valkey: atomic scripts with a bound on what a slow or absent store may cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from loaders.upstream.logs import log
+from loaders.upstream.metrics import SHARED_AVAILABLE, SHARED_FAILURES
+
+_CONNECTIONS = 16
+_CONNECT_SECONDS = 1.0
+_FIRST_REST_SECONDS = 0.25
+_LONGEST_REST_SECONDS = 5.0
+
+
+class SharedStoreError(Exception):
+    """The store did not do what it was asked for; the caller goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script, which Redis runs as one step. All its keys begin with ``KEY_PREFIX``."""
+
+    text: str
+
+
+# The braces put all keys into one hash slot, so scripts may use several of them.
+KEY_PREFIX = "{walletgraph}"
+
+
+class SharedStore:
+    """One Redis. A command costs at most ``timeout_seconds``; after a failure the store is left alone.
+
+    Until it answers again, which is looked for behind the scenes, every command fails at once.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        """Raises ValueError for a URL that is none of Redis."""
+        self._timeout_seconds = timeout_seconds
+        self._pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=timeout_seconds,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._redis = redis.Redis(connection_pool=self._pool)
+        self._scripts: dict[Script, Any] = {}
+        self._recovery: asyncio.Task[None] | None = None
+        self.available = False
+
+    async def open(self) -> None:
+        """Looks whether the store is there; if not, goes on looking behind the scenes."""
+        if await self._answers(_CONNECT_SECONDS):
+            self._set_available(True)
+        else:
+            self._rest("connection")
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._recovery
+        self.available = False
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
+            await self._pool.disconnect()
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Any], *, timeout_seconds: float | None = None
+    ) -> Any:
+        """What the script returns; raises ``SharedStoreError``.
+
+        A longer ``timeout_seconds`` is for large values that nothing waits for: running past it costs no rest.
+        """
+        registered = self._scripts.get(script)
+        if registered is None:
+            registered = self._scripts[script] = self._redis.register_script(script.text)
+        return await self._within(registered(keys=keys, args=args), timeout_seconds)
+
+    async def _within(self, command: Coroutine[Any, Any, Any], timeout_seconds: float | None) -> Any:
+        if not self.available:
+            command.close()
+            raise SharedStoreError("the shared store is not available")
+        try:
+            return await _patiently(command, timeout_seconds or self._timeout_seconds)
+        except TimeoutError:
+            SHARED_FAILURES.labels("timeout").inc()
+            if timeout_seconds is None:
+                self._rest("timeout")
+            raise SharedStoreError("the shared store is slow") from None
+        except ResponseError as error:  # it answers, but cannot do this, e.g. for want of memory
+            SHARED_FAILURES.labels("refused").inc()
+            raise SharedStoreError("the shared store refused a command") from error
+        except (RedisError, OSError) as error:
+            SHARED_FAILURES.labels("connection").inc()
+            self._rest("connection")
+            raise SharedStoreError("the shared store cannot be reached") from error
+
+    def _rest(self, reason: str) -> None:
+        self._set_available(False)
+        if self._recovery is None or self._recovery.done():
+            log.warning("shared store unavailable", reason=reason)
+            self._recovery = asyncio.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        seconds = _FIRST_REST_SECONDS
+        while True:
+            await asyncio.sleep(seconds)
+            if await self._answers(self._timeout_seconds):
+                self._set_available(True)
+                log.info("shared store available again")
+                return
+            seconds = min(seconds * 2, _LONGEST_REST_SECONDS)
+
+    async def _answers(self, within_seconds: float) -> bool:
+        """Whether all connections open, and one that is open answers in time."""
+        try:
+            await _patiently(asyncio.gather(*[self._redis.ping() for _ in range(_CONNECTIONS)]), _CONNECT_SECONDS)
+            started = perf_counter()
+            await _patiently(self._redis.ping(), _CONNECT_SECONDS)
+            return perf_counter() - started <= within_seconds
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    def _set_available(self, available: bool) -> None:
+        self.available = available
+        SHARED_AVAILABLE.set(available)
+
+
+async def _patiently(command: Any, seconds: float) -> Any:
+    """Waits so long, and never lets a stall of our own event loop pass for one of the store.
+
+    A timer that is due after a stall runs before the answer that has come meanwhile is seen; of two timers in a row
+    only the first can be.
+    """
+    task = asyncio.ensure_future(command)
+    try:
+        for _ in range(2):
+            done, _ = await asyncio.wait({task}, timeout=seconds / 2)
+            if done:
+                return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError, RedisError, OSError):
+                await task
+    raise TimeoutError
