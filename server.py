@@ -28,6 +28,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.logs import LogFormat, configure_logs
+from loaders.upstream.otlp import can_export_spans, exported_spans
 from loaders.upstream.thegraph import Plan
 from schema import Schema
 from schema import schema as default_schema
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     demo: bool = False
     log_format: LogFormat = "auto"
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    otel_exporter_otlp_endpoint: str | None = None
     max_operations: int = Field(default=128, gt=0)
     max_queued_operations: int = Field(default=256, ge=0)
     max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
@@ -129,8 +131,10 @@ class Settings(BaseSettings):
         values = {name: getattr(self, _NAMES.get(name, name)) for name in _DEFAULTS.__slots__}
         return UpstreamSettings(**{name: _revealed(value) for name, value in values.items()})
 
-    def check_data(self) -> None:
+    def check(self) -> None:
         """Raises ``ConfigurationError`` unless there is a source or the demo: none is chosen by accident."""
+        if self.otel_exporter_otlp_endpoint and not can_export_spans():
+            raise ConfigurationError("OTEL_EXPORTER_OTLP_ENDPOINT is set: install the extra otel, or unset it.")
         if not (self.demo or self.ondo_api_key or self.onebalance_api_key or self.thegraph_api_token):
             raise ConfigurationError(
                 "No source is configured. Set at least one of ONDO_API_KEY, ONEBALANCE_API_KEY and "
@@ -236,7 +240,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings()
-    settings.check_data()
+    settings.check()
     app = globals()["app"] = create_app(settings)
     return app
 
@@ -283,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     try:
         settings = Settings(**given)
-        settings.check_data()
+        settings.check()
     except ValidationError as error:
         for problem in error.errors():
             print(f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}", file=sys.stderr)
@@ -292,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logs(settings.log_format, settings.log_level)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
         Server(create_app(settings), settings).run()
     return 0
 

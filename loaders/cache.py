@@ -240,7 +240,9 @@ class SharedCache(Generic[V]):
             else:
                 args += ["", 1, "", 1]
         args.append(int(_FAILURE_SHOWN_SECONDS * 1_000))
-        await self._store.run(_LAND, self._pairs(list(outcomes)), args, timeout_seconds=self._seconds)
+        large = sum(len(arg) for arg in args if isinstance(arg, bytes)) >= _LARGE_BYTES
+        seconds = _LARGE_SECONDS if large else self._seconds
+        await self._store.run(_LAND, self._pairs(list(outcomes)), args, timeout_seconds=seconds)
 
     def _pairs(self, keys: Sequence[str]) -> list[str]:
         return [name for key in keys for name in (f"{KEY_PREFIX}:{key}", self._flight(key))]

@@ -16,7 +16,8 @@ from loaders.upstream.metrics import BUDGET_LEFT, RUNNING, WAITING
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
 
 _WINDOW_SECONDS = 60.0
-_LEASE_MARGIN_SECONDS = 5.0
+_LEASE_SECONDS = 3.0
+_RENEW_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 
 # Then it is asked whether it means it still.
@@ -25,8 +26,9 @@ _LONGEST_SILENCE_SECONDS = 60.0
 # OneBalance's public key is limited to 60 requests a minute and to one connection.
 _SINGLE_CONNECTION_LIMIT = 60
 
-# The log is a sorted set. A request's score is the time at which it was over; while it is under way, the time by
-# which it will be. Nobody knows when within that span it was counted upstream, so it counts for a window after it.
+# The log is a sorted set. A request's score is the time at which it was over; while it is under way, a time soon to
+# come, so that a replica that dies does not keep its connection. Nobody knows when within that span it was counted
+# upstream, so it counts for a window after it.
 _ENTER = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -47,6 +49,10 @@ redis.call('ZADD', KEYS[1], now + lease, id)
 redis.call('PEXPIRE', KEYS[1], window + lease)
 return {'entered', limit - used - 1}
 """)
+_RENEW = Script("""
+local time = redis.call('TIME')
+return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+""")
 _LEAVE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -64,10 +70,10 @@ _Refusal = type[BudgetExhaustedError] | type[UpstreamRateLimitedError]
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request."""
+    """Leave to send one request; with ``renewal`` if the other replicas know of it."""
 
     id: str
-    shared: bool
+    renewal: asyncio.Task[None] | None = None
 
 
 class Budget:
@@ -135,13 +141,15 @@ class Budget:
         self._running -= 1
         self._log.append(now)
         used_upstream = 0 if headers is None else self._learn(headers)
-        self._log.extend([now] * min(used_upstream - self._used(), self._limit or 0))
+        if permit.renewal is None:  # else the shared log has the requests of others
+            self._log.extend([now] * min(used_upstream - self._used(), self._limit or 0))
         if silence_seconds is not None:
             silence_seconds = min(silence_seconds, _LONGEST_SILENCE_SECONDS)
             self._blocked_until = max(self._blocked_until, now + silence_seconds)
         self._let_in()
         self._show()
-        if permit.shared and self._shared is not None:
+        if permit.renewal is not None and self._shared is not None:
+            permit.renewal.cancel()
             args = [permit.id, used_upstream, int(_WINDOW_SECONDS * 1_000), int((silence_seconds or 0) * 1_000)]
             try:
                 await self._shared.run(_LEAVE, self._keys, args)
@@ -223,7 +231,7 @@ class Budget:
             if silence > wait:
                 wait, refusal = silence, UpstreamRateLimitedError
             if wait <= 0:
-                entered = await self._enter_shared(deadline)
+                entered = await self._enter_shared()
                 if isinstance(entered, Permit):
                     self._show()
                     return entered
@@ -232,23 +240,28 @@ class Budget:
                 raise refusal(retry_after_seconds=math.ceil(wait))
             await asyncio.sleep(wait)
 
-    async def _enter_shared(self, deadline: float) -> Permit | tuple[float, _Refusal]:
+    async def _enter_shared(self) -> Permit | tuple[float, _Refusal]:
         """A permit, or how long to wait for one and what stands in the way."""
         identity = uuid.uuid4().hex
         if self._shared is None or not (self._limit or self._learns_limit):
-            return Permit(identity, shared=False)
+            return Permit(identity)
         connections = self._connections if self._connections == 1 else 0
-        lease = deadline - asyncio.get_running_loop().time() + _LEASE_MARGIN_SECONDS
-        args = [self._limit or 0, connections, int(_WINDOW_SECONDS * 1_000), int(lease * 1_000), identity]
+        args = [self._limit or 0, connections, int(_WINDOW_SECONDS * 1_000), int(_LEASE_SECONDS * 1_000), identity]
         try:
             said, number = await self._shared.run(_ENTER, self._keys, args)
         except SharedStoreError:
-            return Permit(identity, shared=False)
+            return Permit(identity)
         if said == b"entered":
-            return Permit(identity, shared=True)
+            return Permit(identity, asyncio.create_task(self._renew(self._shared, identity)))
         if said == b"busy":
             return _POLL_SECONDS, BudgetExhaustedError
         return number / 1_000, UpstreamRateLimitedError if said == b"blocked" else BudgetExhaustedError
+
+    async def _renew(self, shared: SharedStore, identity: str) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            with suppress(SharedStoreError):
+                await shared.run(_RENEW, self._keys[:1], [identity, int(_LEASE_SECONDS * 1_000)])
 
     def _learn(self, headers: Mapping[str, str]) -> int:
         """What the upstream has counted, by its headers; 0 when it does not say."""
