@@ -22,7 +22,7 @@ from loaders.upstream.ondo import BalanceRecord, OndoClient
 _BALANCE_SECONDS = 60.0
 
 # What one balance takes in memory, by measurement.
-_BALANCE_BYTES = 700
+_BALANCE_BYTES = 800
 
 CHAIN_NAMES: Mapping[ChainId, str] = {
     ChainId("eip155:1"): "ethereum-1",

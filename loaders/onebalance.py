@@ -59,7 +59,7 @@ _BALANCE_SECONDS = 30.0
 _REGISTER = Lifetime(600, 3_600, 86_400)
 
 # What one balance takes in memory, by measurement.
-_BALANCE_BYTES = 700
+_BALANCE_BYTES = 800
 
 # The bucket of assets that stand alone: no group, although it looks like one.
 _NO_GROUP = "ob:single"

@@ -73,7 +73,7 @@ _NETWORKS = Lifetime(10, 50, 50)
 _MINTS = Lifetime(600, 3_600, 86_400)
 
 # What one token account, or a mint's metadata, takes in memory, by measurement.
-_ROW_BYTES = 1_500
+_ROW_BYTES = 1_800
 
 _PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
