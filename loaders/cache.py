@@ -24,8 +24,12 @@ V = TypeVar("V")
 
 _LEASE_SECONDS = 2.0
 _FAILURE_SHOWN_SECONDS = 0.5
+_HEAD_BYTES = 30
 _LARGE_BYTES = 64 * 1024
 _LARGE_SECONDS = 2.0
+
+# How far the clocks of replicas may differ.
+_CLOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class _Entries(LRUCache[str, Entry[Any]]):
 class Codec(Generic[V]):
     """How the values of one kind are written; ``version`` rises when old ones can no longer be read.
 
-    ``decode`` raises ValueError for bytes that it cannot read. ``size`` estimates the memory of a value, in bytes.
+    ``decode`` raises whatever it likes for bytes that it cannot read. ``size`` estimates a value's memory in bytes.
     """
 
     version: int
@@ -134,23 +138,26 @@ class Codec(Generic[V]):
     large: bool = False
 
 
-# By key and whether it is wanted (1), awaited (2) or only read (0): the value, and the state of its flight. A value
-# begins with a byte, and with the Unix milliseconds until which it is fresh. A flight is its owner's token, or after
-# a failure "!" and the code. "+" tells the caller that the flight is his.
+# A value begins with a byte for its version, the Unix milliseconds until which it is fresh, the microseconds at which
+# it was fetched, and a checksum. What stands there may be anybody's: a time too far ahead is none.
+#
+# By key and whether it is wanted (1), awaited (2) or only read (0): the value, and the state of its flight. A flight
+# is its owner's token, or after a failure "!" and the code. "+" tells the caller that the flight is his.
 _BOARD = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local said = {}
 for i = 1, #KEYS / 2 do
-  local value, flight, wanted = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i]), ARGV[2 + i]
-  local fresh = value and (tonumber(string.sub(value, 2, 14)) or 0) > now
+  local value, flight, wanted = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i]), ARGV[3 + i]
+  local fresh_until = value and tonumber(string.sub(value, 2, 14)) or 0
+  local fresh = fresh_until > now and fresh_until < now + ARGV[3]
   local failed = flight and string.sub(flight, 1, 1) == '!'
   local state = ''
   if wanted ~= '0' and not fresh then
     if failed and (value or wanted == '2') then state = flight
     elseif flight and not failed then state = '?'
     else
-      redis.call('SET', KEYS[2 * i], ARGV[1], 'PX', ARGV[2])
+      redis.pcall('SET', KEYS[2 * i], ARGV[1], 'PX', ARGV[2])  -- refused for want of memory, it is his all the same
       state = '+'
     end
   end
@@ -167,10 +174,13 @@ return 1
 # By key: the value or nothing, its life in milliseconds, and the failure with the milliseconds that it is heeded
 # where there is an older value. A newer value of another is left alone.
 _LAND = Script("""
+local time = redis.call('TIME')
+local ahead = (time[1] + 5) * 1000000
 for i = 1, #KEYS / 2 do
   local value, life, failure, heeded = ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], ARGV[4 * i + 1]
   local seen = redis.call('GET', KEYS[2 * i - 1])
-  if value ~= '' and (not seen or string.sub(seen, 15, 30) < string.sub(value, 15, 30)) then
+  local seen_at = seen and string.byte(seen) == string.byte(value) and tonumber(string.sub(seen, 15, 30)) or 0
+  if value ~= '' and (seen_at > ahead or seen_at < tonumber(string.sub(value, 15, 30))) then
     redis.call('SET', KEYS[2 * i - 1], value, 'PX', life)
   end
   if redis.call('GET', KEYS[2 * i]) == ARGV[1] then
@@ -218,7 +228,8 @@ class SharedCache(Generic[V]):
 
         ``wanted`` 2 instead awaits a flight of another, and learns of its failure.
         """
-        args = [token, int(_LEASE_SECONDS * 1_000), *[wanted] * len(keys)]
+        longest_fresh = int((self._lifetime.fresh + _CLOCK_SECONDS) * 1_000)
+        args = [token, int(_LEASE_SECONDS * 1_000), longest_fresh, *[wanted] * len(keys)]
         said = await self._store.run(_BOARD, self._pairs(keys), args, timeout_seconds=self._seconds)
         return {key: await self._shared(said[2 * n], said[2 * n + 1]) for n, key in enumerate(keys)}
 
@@ -263,23 +274,35 @@ class SharedCache(Generic[V]):
         fresh_until = int((fetched + self._lifetime.fresh) * 1_000)
         head = b"%c%013d%016d" % (self._codec.version, fresh_until, round(fetched * 1_000_000))
         body = self._codec.encode(entry.value)
-        if len(body) < _LARGE_BYTES:
-            return head + zlib.compress(body, 1)
-        return head + await asyncio.to_thread(zlib.compress, body, 1)
+        packed = (
+            zlib.compress(body, 1) if len(body) < _LARGE_BYTES else await asyncio.to_thread(zlib.compress, body, 1)
+        )
+        return head + _checksum(head, packed) + packed
 
     async def _decoded(self, value: bytes) -> Entry[V] | None:
         if value[0] != self._codec.version:
             return None
         try:
-            fetched_at = datetime.fromtimestamp(int(value[14:30]) / 1_000_000, UTC)
             if len(value) < _LARGE_BYTES:
-                read = self._codec.decode(_decompressed(value[30:]))
+                read, fetched = self._read(value)
             else:
-                read = await asyncio.to_thread(lambda: self._codec.decode(_decompressed(value[30:])))
-        except (ValueError, OverflowError, OSError, zlib.error, LoadError, ArithmeticError, RecursionError):
+                read, fetched = await asyncio.to_thread(self._read, value)
+            if fetched > time.time() + _CLOCK_SECONDS:
+                raise ValueError("fetched in the future")
+            return Entry(read, datetime.fromtimestamp(fetched, UTC), self._codec.size(read))
+        except Exception:  # whatever it is, it is none of our answers
             CACHE_CORRUPT.labels(self._kind).inc()
             return None
-        return Entry(read, fetched_at, self._codec.size(read))
+
+    def _read(self, value: bytes) -> tuple[V, float]:
+        head, checksum, packed = value[:_HEAD_BYTES], value[_HEAD_BYTES : _HEAD_BYTES + 4], value[_HEAD_BYTES + 4 :]
+        if checksum != _checksum(head, packed):
+            raise ValueError("not as it was written")
+        return self._codec.decode(_decompressed(packed)), int(head[14:]) / 1_000_000
+
+
+def _checksum(head: bytes, packed: bytes) -> bytes:
+    return zlib.crc32(packed, zlib.crc32(head)).to_bytes(4, "big")
 
 
 def _decompressed(data: bytes) -> bytes:

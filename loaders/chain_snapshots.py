@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from loaders.cache import Codec, Lifetime
+from loaders.cache import Age, Codec, Lifetime
 from loaders.caip import AccountAddress, ChainId
 from loaders.errors import LoadError, UpstreamResponseError
 from loaders.read_through import Caches, ReadThrough
@@ -78,9 +79,12 @@ class ChainSnapshots:
 
     def fresh(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """A snapshot that is less than a minute old; None when there is none."""
-        kept = self._kept[chain_id]
-        entry = kept.peek(None)
-        if entry is None or not kept.has_fresh(None):
+        return self.latest(chain_id) if self._kept[chain_id].has_fresh(None) else None
+
+    def latest(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
+        """The last snapshot, if it may still stand in for a failure; None when there is none."""
+        entry = self._kept[chain_id].peek(None)
+        if entry is None or entry.age(_SNAPSHOT) is Age.DEAD:
             return None
         return Fetched(entry.value, entry.fetched_at, cache_age_seconds=int(entry.seconds))
 
@@ -105,16 +109,21 @@ class ChainSnapshots:
         return None if isinstance(failure, UpstreamResponseError) else outcome
 
     def _read_through(self, caches: Caches, chain_id: ChainId) -> ReadThrough[None, ChainSnapshot]:
-        async def fetch(keys: Sequence[None], deadline: float) -> Mapping[None, Fetched[ChainSnapshot] | LoadError]:
+        async def fetch(
+            keys: Sequence[None], deadline: float, land: Callable[[None, Fetched[ChainSnapshot] | LoadError], None]
+        ) -> None:
             try:
                 fetched = await self._client.fetch_chain(self._names[chain_id], deadline)
-                async with asyncio.timeout_at(deadline):
-                    return {None: fetched.with_value(await index_chain(chain_id, fetched.value))}
             except LoadError as error:
-                return {None: error}
-            except TimeoutError:
-                return {None: UpstreamResponseError(calls=fetched.calls)}
+                land(None, error)
+                return
+            try:
+                async with asyncio.timeout_at(deadline):
+                    land(None, fetched.with_value(await index_chain(chain_id, fetched.value)))
+            except (UpstreamResponseError, TimeoutError):
+                land(None, UpstreamResponseError(calls=fetched.calls))
 
+        minute = _SNAPSHOT.fresh if caches.fresh_seconds is None else min(caches.fresh_seconds, _SNAPSHOT.fresh)
         return ReadThrough(
             caches,
             "ondo:snapshot",
@@ -128,5 +137,5 @@ class ChainSnapshots:
                 size=lambda snapshot: len(snapshot.blob),
                 large=True,
             ),
-            lifetime=_SNAPSHOT,
+            lifetime=replace(_SNAPSHOT, fresh=minute),
         )

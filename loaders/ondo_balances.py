@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -107,6 +107,9 @@ _HELD = Codec(
 )
 
 
+_Land = Callable[[Place, Fetched[Held] | LoadError], None]
+
+
 class OndoBalances:
     """Balances of addresses on Ondo's chains, and holders of its tokens."""
 
@@ -156,36 +159,30 @@ class OndoBalances:
         """All who hold a token."""
         return (await self._holders.load([place], deadline))[place]
 
-    async def _fetch(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Fetched[Held] | LoadError]:
+    async def _fetch(self, places: Sequence[Place], deadline: float, land: _Land) -> None:
         """Asks upstream, for the whole of a chain on which many addresses are wanted of late."""
         by_chain: dict[ChainId, list[Place]] = {}
         for place in places:
             by_chain.setdefault(place.chain_id, []).append(place)
-        fetched = await asyncio.gather(*[self._fetch_on(*chain, deadline) for chain in by_chain.items()])
-        return {place: outcome for outcomes in fetched for place, outcome in outcomes.items()}
+        await asyncio.gather(*[self._fetch_on(*chain, deadline, land) for chain in by_chain.items()])
 
-    async def _fetch_on(
-        self, chain_id: ChainId, places: Sequence[Place], deadline: float
-    ) -> Mapping[Place, Fetched[Held] | LoadError]:
+    async def _fetch_on(self, chain_id: ChainId, places: Sequence[Place], deadline: float, land: _Land) -> None:
         snapshot = await self._snapshots.instead_of_each(chain_id, deadline)
         if snapshot is None:
-            return await self._fetch_each(places, deadline)
-        if isinstance(snapshot, LoadError):
-            return dict.fromkeys(places, snapshot)
-        outcomes: dict[Place, Fetched[Held] | LoadError] = {}
+            await self._fetch_each(places, deadline, land)
+            return
         for place in places:
-            kept = self._kept.peek(place)
-            newer = snapshot.stale is not None and kept is not None and kept.fetched_at > snapshot.fetched_at
-            outcomes[place] = snapshot.stale if newer and snapshot.stale else _of_snapshot(place, snapshot)
-        return outcomes
+            if isinstance(snapshot, LoadError):
+                land(place, self._or_snapshot(place, snapshot))
+            elif snapshot.stale is not None:
+                land(place, self._or_snapshot(place, snapshot.stale))
+            else:
+                land(place, _of_snapshot(place, snapshot))
 
-    async def _fetch_each(
-        self, places: Sequence[Place], deadline: float
-    ) -> Mapping[Place, Fetched[Held] | LoadError]:
-        outcomes = await asyncio.gather(*[self._fetch_one(place, deadline) for place in places])
-        return dict(zip(places, outcomes, strict=True))
+    async def _fetch_each(self, places: Sequence[Place], deadline: float, land: _Land) -> None:
+        await asyncio.gather(*[self._fetch_one(place, deadline, land) for place in places])
 
-    async def _fetch_one(self, place: Place, deadline: float) -> Fetched[Held] | LoadError:
+    async def _fetch_one(self, place: Place, deadline: float, land: _Land) -> None:
         try:
             fetched = await self._client.fetch_balances(
                 CHAIN_NAMES[place.chain_id],
@@ -194,11 +191,22 @@ class OndoBalances:
                 token_address=None if place.token is None else place.token.reference,
             )
         except LoadError as error:
-            return error
+            land(place, self._or_snapshot(place, error))
+            return
         held = _index_balances(place.chain_id, fetched.value.rows, unreadable=fetched.value.dropped > 0)
         if place.address is not None:  # other accounts' rows are nobody's question
             held = Held({place.address: held.by_holder.get(place.address, {})}, held.unreadable)
-        return fetched.with_value(held)
+        land(place, fetched.with_value(held))
+
+    def _or_snapshot(self, place: Place, error: LoadError) -> Fetched[Held] | LoadError:
+        """In place of a failure, what an earlier snapshot says, unless something later is known."""
+        snapshot = self._snapshots.latest(place.chain_id)
+        kept = self._kept.peek(place)
+        if place.address is None or snapshot is None:
+            return error
+        if kept is not None and kept.fetched_at >= snapshot.fetched_at:
+            return error
+        return _of_snapshot(place, replace(snapshot, calls=error.calls, stale=error))
 
 
 def _of_snapshot(place: Place, fetched: Fetched[ChainSnapshot]) -> Fetched[Held]:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -404,31 +404,33 @@ class OneBalanceSource(Source):
         return whole if self._said.has_fresh(whole) else sought
 
     async def _fetch(
-        self, sought: Sequence[_Sought], deadline: float
-    ) -> Mapping[_Sought, Fetched[_Said] | LoadError]:
+        self,
+        sought: Sequence[_Sought],
+        deadline: float,
+        land: Callable[[_Sought, Fetched[_Said] | LoadError], None],
+    ) -> None:
         """Pairs EVM with Solana addresses, then one request for each pair."""
         by_address = {one.address: one for one in sought}
-        calls = [
-            _call([by_address[question.address] for question in pair])
-            for pair in _pairs([one.question for one in sought])
-        ]
+
+        async def ask(pair: Sequence[_Sought]) -> None:
+            outcome = await self._ask(_call(pair), assets, deadline)
+            for one in pair:
+                if isinstance(outcome, LoadError):
+                    land(one, outcome)
+                    continue
+                said = outcome.with_value(outcome.value[one.address])
+                land(one, said)
+                if one.summed:  # who asks for the same without the aggregates is served as well
+                    land(replace(one, summed=frozenset()), said)
+
         try:
             assets = await self._assets.read(deadline)
         except LoadError as error:
-            return dict.fromkeys(sought, error)
-        outcomes: dict[_Sought, Fetched[_Said] | LoadError] = {}
-        for call, outcome in zip(
-            calls, await asyncio.gather(*[self._ask(call, assets, deadline) for call in calls]), strict=True
-        ):
-            for address in call.addresses:
-                one = by_address[address]
-                if isinstance(outcome, LoadError):
-                    outcomes[one] = outcome
-                    continue
-                outcomes[one] = outcome.with_value(outcome.value[address])
-                # Who asks for the same without the aggregates is served as well.
-                outcomes.setdefault(replace(one, summed=frozenset()), outcomes[one])
-        return outcomes
+            for one in sought:
+                land(one, error)
+            return
+        pairs = _pairs([one.question for one in sought])
+        await asyncio.gather(*[ask([by_address[question.address] for question in pair]) for pair in pairs])
 
     async def _ask(
         self, call: _Call, assets: _Assets, deadline: float

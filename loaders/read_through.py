@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, SharedCache, new_token
-from loaders.errors import LoadError, UpstreamTimeoutError
+from loaders.errors import BudgetExhaustedError, LoadError, UpstreamTimeoutError, UpstreamUnreachableError
 from loaders.upstream.background import Background
 from loaders.upstream.http import Fetched
-from loaders.upstream.metrics import BATCH_SIZE, CACHE_AGE_SECONDS, CACHE_READS, REFRESHES
+from loaders.upstream.metrics import BATCH_SIZE, CACHE_AGE_SECONDS, CACHE_READS, FETCHES
 from loaders.upstream.shared import SharedStore, SharedStoreError
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 Outcome = Fetched[V] | LoadError
-Fetch = Callable[[Sequence[K], float], Awaitable[Mapping[K, Fetched[V] | LoadError]]]
+Land = Callable[[K, Fetched[V] | LoadError], None]
+Fetch = Callable[[Sequence[K], float, Land[K, V]], Awaitable[None]]
 
 _RENEW_SECONDS = 0.6
 _POLL_SECONDS = (0.01, 0.1)
@@ -63,9 +64,9 @@ class _Flight(Generic[K, V]):
 class ReadThrough(Generic[K, V]):
     """Answers of one kind, by question.
 
-    ``fetch`` asks upstream for some questions, as many a request as it can, until the event-loop time that it gets;
-    it may answer more than it was asked. ``name`` is the canonical spelling of a question. ``incomplete`` says why
-    an answer lacks something: such an answer is served and not kept.
+    ``fetch`` asks upstream for some questions, as many a request as it can, until the event-loop time that it gets,
+    and lands each answer as it comes; it may answer more than it was asked. ``name`` is the canonical spelling of a
+    question. ``incomplete`` says why an answer lacks something: such an answer is served and not kept.
     """
 
     def __init__(
@@ -169,9 +170,10 @@ class ReadThrough(Generic[K, V]):
             outcome = await self._board(flight, key, deadline + _GRACE_SECONDS if ours else deadline)
             if ours:
                 return outcome
-            if not isinstance(outcome, UpstreamTimeoutError) or loop.time() >= deadline:
+            if not _is_anothers(outcome) or loop.time() >= deadline:
                 return _without_calls(outcome)
-            # It was another's time that was up.
+            if self._flights.get(key) is flight:
+                del self._flights[key]
 
     async def _board(self, flight: _Flight[K, V], key: K, deadline: float) -> Outcome[V]:
         flight.waiting += 1
@@ -205,8 +207,8 @@ class ReadThrough(Generic[K, V]):
                     landed.exception()  # retrieved, also when every waiter is gone
         finally:
             self._forget(flight)
-            for landed in flight.landed.values():
-                landed.cancel()
+            for key in keys:  # nobody waits any more, or the application ends
+                self._land(flight, key, UpstreamUnreachableError())
 
     async def _ask_shared(self, flight: _Flight[K, V], keys: Sequence[K], token: str) -> tuple[list[K], list[K]]:
         """Serves what the shared store has; gives the questions that are ours to ask, and those others ask."""
@@ -221,9 +223,9 @@ class ReadThrough(Generic[K, V]):
             shared = said[self._key(key)]
             if shared.entry is not None:
                 self._memory.put(self._key(key), shared.entry)
-            if shared.flight is Flight.FAILED and shared.failure is not None:
-                self._land(flight, key, self._or_stale(key, shared.failure))
-                continue
+                if shared.failure is not None:
+                    self._land(flight, key, self._or_stale(key, shared.failure))
+                    continue
             kept, renew = self._kept(key, "shared")
             if kept is not None:
                 self._land(flight, key, kept)
@@ -232,7 +234,7 @@ class ReadThrough(Generic[K, V]):
                 ours.append(key)
             elif shared.flight is Flight.THEIRS:
                 theirs.append(key)
-            elif kept is None:  # fresh by the store's clock, and not by ours
+            elif kept is None:  # what the store takes for an answer is none to us
                 ours.append(key)
         return ours, theirs
 
@@ -241,37 +243,40 @@ class ReadThrough(Generic[K, V]):
             return
         BATCH_SIZE.labels(self._kind).observe(len(keys))
         renewing = None if self._shared is None else asyncio.create_task(self._renew(keys, token))
-        outcomes: dict[K, Outcome[V]] = {}
+        told: dict[K, Entry[V] | Failure | None] = dict.fromkeys(keys)
+
+        def land(key: K, outcome: Outcome[V]) -> None:
+            told[key] = self._keep(key, outcome)
+            FETCHES.labels(self._kind, "OK" if isinstance(told[key], Entry) else "FAILED").inc()
+            if key in flight.landed:
+                self._land(flight, key, self._settled(key, outcome))
+
         try:
-            outcomes.update(await self._fetch(keys, deadline))
+            await self._fetch(keys, deadline, land)
         finally:
             if renewing is not None:
                 renewing.cancel()
-            if not outcomes:  # cancelled, or a fault of ours: nobody shall wait for it
-                self._end_behind(dict.fromkeys(keys), token)
-        kept = {key: self._keep(key, outcome) for key, outcome in outcomes.items()}
-        for key, outcome in outcomes.items():
-            if isinstance(outcome, LoadError):
-                settled: Outcome[V] = self._or_stale(key, outcome)
-            elif (lack := self._incomplete(outcome.value)) is not None:
-                settled = self._or_stale(key, lack, instead=outcome)
-            else:
-                settled = outcome
-            REFRESHES.labels(self._kind, "OK" if isinstance(kept[key], Entry) else "FAILED").inc()
-            if key in flight.landed:
-                self._land(flight, key, settled)
-        self._end_behind(kept, token)
+            self._end_behind(told, token)  # cancelled or not: nobody shall wait for it
 
     def _keep(self, key: K, outcome: Outcome[V]) -> Entry[V] | Failure | None:
         """Keeps an answer in memory; gives what there is to tell the other replicas."""
         if isinstance(outcome, LoadError):
             entry = self.peek(key)
             return Failure(outcome, _rest_seconds(outcome, 0 if entry is None else entry.failures))
-        if outcome.stale is not None or self._incomplete(outcome.value) is not None:
+        if self._incomplete(outcome.value) is not None:
             return None
         entry = Entry(outcome.value, outcome.fetched_at, self._codec.size(outcome.value))
         self._memory.put(self._key(key), entry)
-        return entry
+        return entry if outcome.stale is None else None
+
+    def _settled(self, key: K, outcome: Outcome[V]) -> Outcome[V]:
+        """What is served of an outcome: an earlier answer rather than none, or than one that lacks something."""
+        if isinstance(outcome, LoadError):
+            return self._or_stale(key, outcome)
+        if outcome.stale is not None:
+            return self._or_stale(key, outcome.stale, instead=outcome)
+        lack = self._incomplete(outcome.value)
+        return outcome if lack is None else self._or_stale(key, lack, instead=outcome)
 
     def _end_behind(self, kept: Mapping[K, Entry[V] | Failure | None], token: str) -> None:
         shared = self._shared
@@ -286,11 +291,10 @@ class ReadThrough(Generic[K, V]):
         self._caches.background.start(land())
 
     async def _renew(self, keys: Sequence[K], token: str) -> None:
-        if self._shared is not None:
+        while self._shared is not None:
+            await asyncio.sleep(_RENEW_SECONDS)
             with suppress(SharedStoreError):
-                while True:
-                    await asyncio.sleep(_RENEW_SECONDS)
-                    await self._shared.renew([self._key(key) for key in keys], token)
+                await self._shared.renew([self._key(key) for key in keys], token)
 
     async def _ask_others(self, flight: _Flight[K, V], keys: Sequence[K], deadline: float) -> None:
         """Waits for what other replicas fetch; what they give up is ours."""
@@ -313,7 +317,7 @@ class ReadThrough(Generic[K, V]):
                 shared = said[self._key(key)]
                 if shared.flight is Flight.THEIRS:
                     still.append(key)
-                elif shared.flight is Flight.FAILED and shared.failure is not None:
+                elif shared.failure is not None:
                     self._land(flight, key, self._or_stale(key, shared.failure))
                 elif shared.flight is Flight.OURS or shared.entry is None:
                     ours.append(key)
@@ -351,6 +355,13 @@ def _rest_seconds(error: LoadError, failures: int) -> float:
 def _spent(error: LoadError | None) -> LoadError | None:
     """The failure as others meet it, who caused no request."""
     return None if error is None else type(error)(retry_after_seconds=error.retry_after_seconds)
+
+
+def _is_anothers(outcome: Outcome[V]) -> bool:
+    """Whether a question failed because the time or the cap of the operation was up that asked it."""
+    if isinstance(outcome, BudgetExhaustedError):
+        return outcome.retry_after_seconds is None
+    return isinstance(outcome, UpstreamTimeoutError)
 
 
 def _without_calls(outcome: Outcome[V]) -> Outcome[V]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -37,12 +37,15 @@ class Register(Generic[T_co]):
         def built(document: Document[R]) -> _Built[T_co]:
             return _Built(document.body, build(document.records))
 
-        async def fetch(keys: Sequence[None], deadline: float) -> Mapping[None, Fetched[_Built[T_co]] | LoadError]:
+        async def fetch(
+            keys: Sequence[None], deadline: float, land: Callable[[None, Fetched[_Built[T_co]] | LoadError], None]
+        ) -> None:
             try:
                 fetched = await listing.fetch(deadline)
             except LoadError as error:
-                return {None: error}
-            return {None: Fetched(built(fetched.value), fetched.fetched_at, fetched.calls)}
+                land(None, error)
+            else:
+                land(None, fetched.with_value(built(fetched.value)))
 
         codec = Codec(
             version=1,

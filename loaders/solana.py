@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
@@ -267,20 +267,39 @@ _SPL_LIST = TypeAdapter(tuple[SplBalanceRecord, ...])
 _NATIVE_ROW = TypeAdapter(NativeBalanceRecord | None)
 _MINT_ROW = TypeAdapter(MintRecord | None)
 
+
+def _encode(*parts: Any) -> bytes:
+    # In ASCII, as strangers' text may hold what UTF-8 does not.
+    return json.dumps(parts).encode("ascii")
+
+
+def _decode_rows(body: bytes) -> _Rows:
+    truncated, unreadable, rows = json.loads(body)
+    return _Rows(_SPL_LIST.validate_python(rows), bool(truncated), bool(unreadable))
+
+
+def _decode_native(body: bytes) -> _Native:
+    unreadable, row = json.loads(body)
+    return _Native(_NATIVE_ROW.validate_python(row), bool(unreadable))
+
+
 _ROWS: Codec[_Rows] = Codec(
     version=1,
-    encode=lambda value: b"%d%d" % (value.truncated, value.unreadable) + _SPL_LIST.dump_json(value.rows),
-    decode=lambda body: _Rows(_SPL_LIST.validate_json(body[2:]), body[:1] == b"1", body[1:2] == b"1"),
+    encode=lambda value: _encode(value.truncated, value.unreadable, _SPL_LIST.dump_python(value.rows)),
+    decode=_decode_rows,
     size=lambda value: _ROW_BYTES * (1 + len(value.rows)),
 )
 _NATIVES: Codec[_Native] = Codec(
     version=1,
-    encode=lambda value: b"%d" % value.unreadable + _NATIVE_ROW.dump_json(value.row),
-    decode=lambda body: _Native(_NATIVE_ROW.validate_json(body[1:]), body[:1] == b"1"),
+    encode=lambda value: _encode(value.unreadable, _NATIVE_ROW.dump_python(value.row)),
+    decode=_decode_native,
     size=lambda value: _ROW_BYTES,
 )
 _METADATA: Codec[MintRecord | None] = Codec(
-    version=1, encode=_MINT_ROW.dump_json, decode=_MINT_ROW.validate_json, size=lambda value: _ROW_BYTES
+    version=1,
+    encode=lambda value: _encode(_MINT_ROW.dump_python(value)),
+    decode=lambda body: _MINT_ROW.validate_python(json.loads(body)[0]),
+    size=lambda value: _ROW_BYTES,
 )
 
 
@@ -473,7 +492,7 @@ class SolanaSource(Source):
         of_rows, of_native, _ = await asyncio.gather(
             self._rows.load(rows, reading.deadline),
             self._native.load(native, reading.deadline),
-            _if(wants_freshness, self.indexed_to(reading)),
+            self._read_ahead(reading, wants_freshness),
         )
         for of_owner, answered in of_rows.items():
             owner = owners[of_owner.owner]
@@ -506,6 +525,11 @@ class SolanaSource(Source):
         except LoadError:
             return None
 
+    async def _read_ahead(self, reading: Reading, wants_freshness: bool) -> None:
+        """Asks how far Solana is indexed at the same time as for the balances."""
+        if wants_freshness:
+            await self.indexed_to(reading)
+
     @property
     def _plan(self) -> Plan:
         return self._client.plan
@@ -519,34 +543,27 @@ class SolanaSource(Source):
         return [_OfOwner(owner, part) for part in _parts(narrowed, self._plan.batch)]
 
     async def _fetch_rows(
-        self, questions: Sequence[_OfOwner], deadline: float
-    ) -> Mapping[_OfOwner, Fetched[_Rows] | LoadError]:
+        self,
+        questions: Sequence[_OfOwner],
+        deadline: float,
+        land: Callable[[_OfOwner, Fetched[_Rows] | LoadError], None],
+    ) -> None:
         """Owners whose filters have one shape share requests."""
+
+        async def read(some: Sequence[_OfOwner]) -> None:
+            together = reduce(or_, [question.narrowed for question in some])
+            owners = list(dict.fromkeys(question.owner for question in some))
+            parts = _parts(together, self._plan.batch)
+            pages = await asyncio.gather(*[self._read_pages(owners, part, deadline) for part in parts])
+            for question in some:
+                serving = [one for part, one in zip(parts, pages, strict=True) if part.serves(question.narrowed)]
+                land(question, _of_pages(question, serving))
+
         by_shape: dict[_Filter, list[_OfOwner]] = {}
         for question in questions:
             by_shape.setdefault(question.narrowed.shape, []).append(question)
-        read = await asyncio.gather(
-            *[
-                self._read_together(some, deadline)
-                for alike in by_shape.values()
-                for some in _chunks(alike, min(self._plan.batch, self._plan.page))
-            ]
-        )
-        return {question: answered for some in read for question, answered in some.items()}
-
-    async def _read_together(
-        self, questions: Sequence[_OfOwner], deadline: float
-    ) -> Mapping[_OfOwner, Fetched[_Rows] | LoadError]:
-        together = reduce(or_, [question.narrowed for question in questions])
-        owners = list(dict.fromkeys(question.owner for question in questions))
-        parts = _parts(together, self._plan.batch)
-        read = await asyncio.gather(*[self._read_pages(owners, part, deadline) for part in parts])
-        return {
-            question: _of_pages(
-                question, [one for part, one in zip(parts, read, strict=True) if part.serves(question.narrowed)]
-            )
-            for question in questions
-        }
+        size = min(self._plan.batch, self._plan.page)
+        await asyncio.gather(*[read(some) for alike in by_shape.values() for some in _chunks(alike, size)])
 
     async def _read_pages(
         self,
@@ -582,52 +599,55 @@ class SolanaSource(Source):
         return readable, went
 
     async def _fetch_native(
-        self, questions: Sequence[_SolOf], deadline: float
-    ) -> Mapping[_SolOf, Fetched[_Native] | LoadError]:
+        self,
+        questions: Sequence[_SolOf],
+        deadline: float,
+        land: Callable[[_SolOf, Fetched[_Native] | LoadError], None],
+    ) -> None:
         """As many owners a request as the plan allows."""
 
-        async def read(some: Sequence[AccountAddress], zero: bool) -> Mapping[_SolOf, Fetched[_Native] | LoadError]:
+        async def read(some: Sequence[AccountAddress], zero: bool) -> None:
             try:
                 fetched = await self._client.fetch_native_balances(some, 1, deadline, include_zero=zero)
             except LoadError as error:
-                return {_SolOf(owner, zero): error for owner in some}
+                for owner in some:
+                    land(_SolOf(owner, zero), error)
+                return
             rows: dict[str, NativeBalanceRecord] = {}
             for row in fetched.value.rows:
                 seen = rows.get(row.address)
                 if seen is None or row.last_update_block_num > seen.last_update_block_num:
                     rows[row.address] = row
             unreadable = fetched.value.dropped > 0
-            return {_SolOf(o, zero): fetched.with_value(_Native(rows.get(o), unreadable)) for o in some}
+            for owner in some:
+                land(_SolOf(owner, zero), fetched.with_value(_Native(rows.get(owner), unreadable)))
 
         size = min(self._plan.batch, self._plan.page)
         by_zero = {zero: [q.owner for q in questions if q.zero is zero] for zero in (False, True)}
-        answered = await asyncio.gather(
+        await asyncio.gather(
             *[read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)]
         )
-        return {question: outcome for some in answered for question, outcome in some.items()}
 
     async def _fetch_mints(
-        self, mints: Sequence[str], deadline: float
-    ) -> Mapping[str, Fetched[MintRecord | None] | LoadError]:
+        self,
+        mints: Sequence[str],
+        deadline: float,
+        land: Callable[[str, Fetched[MintRecord | None] | LoadError], None],
+    ) -> None:
         """As many mints a request as the plan allows."""
 
-        async def read(some: Sequence[str]) -> Mapping[str, Fetched[MintRecord | None] | LoadError]:
+        async def read(some: Sequence[str]) -> None:
             try:
                 fetched = await self._client.fetch_mints(some, deadline)
             except LoadError as error:
-                return dict.fromkeys(some, error)
+                for mint in some:
+                    land(mint, error)
+                return
             rows = {row.mint: row for row in fetched.value.rows}
-            return {mint: fetched.with_value(rows.get(mint)) for mint in some}
+            for mint in some:
+                land(mint, fetched.with_value(rows.get(mint)))
 
-        answered = await asyncio.gather(*[read(some) for some in _chunks(mints, self._plan.batch)])
-        return {mint: outcome for some in answered for mint, outcome in some.items()}
-
-
-async def _if(wanted: bool, work: Coroutine[Any, Any, _T]) -> _T | None:
-    if wanted:
-        return await work
-    work.close()
-    return None
+        await asyncio.gather(*[read(some) for some in _chunks(mints, self._plan.batch)])
 
 
 def _of_pages(

@@ -20,7 +20,7 @@ from loaders.upstream.thegraph import Plan, TheGraphClient
 
 _CONNECTIONS = 200
 _DNS_CACHE_SECONDS = 300
-_KEEP_ALIVE_SECONDS = 60
+_KEEP_ALIVE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Upstreams:
             min_requests=settings.breaker_min_requests,
             open_seconds=settings.breaker_open_seconds,
             shared=self.store,
-            shared_name=urlsplit(base_url).netloc,
+            shared_name=f"{urlsplit(base_url).hostname}:{urlsplit(base_url).port or ''}",
         )
         policy = RequestPolicy(
             request_seconds=settings.request_timeout_seconds,
@@ -207,6 +207,8 @@ class Upstreams:
             headers={"Accept": "application/json", "User-Agent": "walletgraph"},
             timeout=aiohttp.ClientTimeout(total=None),
         )
+        # Else it repeats a request by itself when a connection is lost, and no budget knows of it.
+        self._session._retry_connection = False
         if self.store is not None:
             await self.store.open()
         return self

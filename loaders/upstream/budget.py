@@ -11,12 +11,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from loaders.errors import BudgetExhaustedError, UpstreamRateLimitedError, UpstreamTimeoutError
+from loaders.errors import (
+    LOAD_ERRORS,
+    BudgetExhaustedError,
+    LoadError,
+    UpstreamRateLimitedError,
+    UpstreamTimeoutError,
+)
 from loaders.upstream.metrics import BUDGET_LEFT, RUNNING, WAITING
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
 
 _WINDOW_SECONDS = 60.0
-_LEASE_SECONDS = 3.0
+_WINDOW_MILLISECONDS = 60_000
+_LEASE_MILLISECONDS = 3_000
 _RENEW_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 
@@ -26,6 +33,8 @@ _LONGEST_SILENCE_SECONDS = 60.0
 # OneBalance's public key is limited to 60 requests a minute and to one connection.
 _SINGLE_CONNECTION_LIMIT = 60
 
+# Who finds the one connection taken is the next to have it, as long as he keeps asking for it.
+#
 # The log is a sorted set. A request's score is the time at which it was over; while it is under way, a time soon to
 # come, so that a replica that dies does not keep its connection. Nobody knows when within that span it was counted
 # upstream, so it counts for a window after it.
@@ -35,23 +44,30 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local limit, connections, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease, id = tonumber(ARGV[4]), ARGV[5]
 local blocked = redis.call('PTTL', KEYS[2])
-if blocked > 0 then return {'blocked', blocked} end
+if blocked > 0 then return {redis.call('GET', KEYS[2]), blocked, 0} end
+if limit < 0 then limit = tonumber(redis.call('GET', KEYS[3]) or '0') end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
-if connections > 0 and redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') >= connections then
-  return {'busy', 0}
+if connections > 0 then
+  local next = redis.call('GET', KEYS[4])
+  if redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') >= connections or (next and next ~= ARGV[6]) then
+    redis.call('SET', KEYS[4], ARGV[6], 'PX', 200, 'NX')
+    return {'busy', 0, limit}
+  end
+  if next then redis.call('DEL', KEYS[4]) end
 end
 local used = redis.call('ZCARD', KEYS[1])
 if limit > 0 and used >= limit then
   local oldest = redis.call('ZRANGE', KEYS[1], used - limit, used - limit, 'WITHSCORES')
-  return {'full', math.max(1, oldest[2] + window - now)}
+  return {'full', math.max(1, oldest[2] + window - now), limit}
 end
 redis.call('ZADD', KEYS[1], now + lease, id)
 redis.call('PEXPIRE', KEYS[1], window + lease)
-return {'entered', limit - used - 1}
+return {'entered', 0, limit}
 """)
 _RENEW = Script("""
 local time = redis.call('TIME')
-return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[2] + ARGV[3])
 """)
 _LEAVE = Script("""
 local time = redis.call('TIME')
@@ -60,12 +76,13 @@ local used_upstream, window, blocked = tonumber(ARGV[2]), tonumber(ARGV[3]), ton
 redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
 local missing = used_upstream - redis.call('ZCOUNT', KEYS[1], now - window, '+inf')
 for i = 1, missing do redis.call('ZADD', KEYS[1], now, 'stranger:' .. ARGV[1] .. ':' .. i) end
-if missing > 0 then redis.call('PEXPIRE', KEYS[1], window) end
-if blocked > 0 then redis.call('SET', KEYS[2], '1', 'PX', blocked) end
+redis.call('PEXPIRE', KEYS[1], window)
+if tonumber(ARGV[5]) > 0 then redis.call('SET', KEYS[3], ARGV[5], 'EX', 86400) end
+if blocked > 0 then redis.call('SET', KEYS[2], ARGV[6], 'PX', blocked) end
 return 1
 """)
 
-_Refusal = type[BudgetExhaustedError] | type[UpstreamRateLimitedError]
+_Refusal = type[LoadError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +117,13 @@ class Budget:
         self._fixed_connections = connections
         self._max_waiting = max_waiting
         self._shared = shared
-        self._keys = [f"{KEY_PREFIX}:budget:{shared_name}:{part}" for part in ("log", "blocked")]
+        self._keys = [f"{KEY_PREFIX}:budget:{shared_name}:{part}" for part in ("log", "blocked", "limit", "next")]
+        self._replica = uuid.uuid4().hex
         self._running = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._log: deque[float] = deque()
-        self._blocked_until = 0.0
+        self._silent_until = 0.0
+        self._silent_for: _Refusal = UpstreamRateLimitedError
 
     @property
     def left(self) -> int | None:
@@ -115,7 +134,7 @@ class Budget:
         """Waits for leave until the event-loop time ``deadline``; every permit must be given back with ``leave``.
 
         Raises ``BudgetExhaustedError`` as soon as it is clear that the wait would be too long, with the seconds
-        after which there is budget again, ``UpstreamRateLimitedError`` while the upstream asked for silence, and
+        after which there is budget again, what the upstream failed with while it asked for silence, and
         ``UpstreamTimeoutError`` when all connections stay busy.
         """
         self._refuse_in_vain(deadline)
@@ -131,9 +150,9 @@ class Budget:
             raise
 
     async def leave(
-        self, permit: Permit, headers: Mapping[str, str] | None, *, silence_seconds: float | None = None
+        self, permit: Permit, headers: Mapping[str, str] | None, failure: LoadError | None = None
     ) -> None:
-        """Gives a permit back, with the answer's headers and how long the upstream wants to be left alone.
+        """Gives a permit back, with the answer's headers, and its failure, after which nobody asks before its time.
 
         ``headers`` None: there was no answer that could tell of limits.
         """
@@ -143,14 +162,16 @@ class Budget:
         used_upstream = 0 if headers is None else self._learn(headers)
         if permit.renewal is None:  # else the shared log has the requests of others
             self._log.extend([now] * min(used_upstream - self._used(), self._limit or 0))
-        if silence_seconds is not None:
-            silence_seconds = min(silence_seconds, _LONGEST_SILENCE_SECONDS)
-            self._blocked_until = max(self._blocked_until, now + silence_seconds)
+        silence = 0.0 if failure is None else min(failure.retry_after_seconds or 0, _LONGEST_SILENCE_SECONDS)
+        if failure is not None and now + silence > self._silent_until:
+            self._silent_until, self._silent_for = now + silence, type(failure)
         self._let_in()
         self._show()
         if permit.renewal is not None and self._shared is not None:
             permit.renewal.cancel()
-            args = [permit.id, used_upstream, int(_WINDOW_SECONDS * 1_000), int((silence_seconds or 0) * 1_000)]
+            limit = self._limit if self._learns_limit else 0
+            code = "" if failure is None else failure.code.value
+            args = [permit.id, used_upstream, _WINDOW_MILLISECONDS, int(silence * 1_000), limit or 0, code]
             try:
                 await self._shared.run(_LEAVE, self._keys, args)
             except SharedStoreError:
@@ -182,9 +203,9 @@ class Budget:
     def _refuse_in_vain(self, deadline: float) -> None:
         """Refuses a request that could not be sent before its deadline, without letting it wait."""
         patience = deadline - asyncio.get_running_loop().time()
-        silence = self._blocked_until - time.monotonic()
+        silence = self._silent_until - time.monotonic()
         if silence > 0 and silence >= patience:
-            raise UpstreamRateLimitedError(retry_after_seconds=math.ceil(silence))
+            raise self._silent_for(retry_after_seconds=math.ceil(silence))
         if len(self._queue) >= self._max_waiting:
             raise BudgetExhaustedError(retry_after_seconds=1)
         wait = self._wait_for_budget(len(self._queue))
@@ -224,12 +245,12 @@ class Budget:
 
     async def _take_budget(self, deadline: float) -> Permit:
         while True:
-            silence = self._blocked_until - time.monotonic()
+            silence = self._silent_until - time.monotonic()
             # One of the requests under way is this one.
             wait = self._wait_for_budget(-1)
             refusal: _Refusal = BudgetExhaustedError
             if silence > wait:
-                wait, refusal = silence, UpstreamRateLimitedError
+                wait, refusal = silence, self._silent_for
             if wait <= 0:
                 entered = await self._enter_shared()
                 if isinstance(entered, Permit):
@@ -243,25 +264,31 @@ class Budget:
     async def _enter_shared(self) -> Permit | tuple[float, _Refusal]:
         """A permit, or how long to wait for one and what stands in the way."""
         identity = uuid.uuid4().hex
-        if self._shared is None or not (self._limit or self._learns_limit):
+        if self._shared is None or self._limit == 0:
             return Permit(identity)
+        limit = -1 if self._limit is None else self._limit
         connections = self._connections if self._connections == 1 else 0
-        args = [self._limit or 0, connections, int(_WINDOW_SECONDS * 1_000), int(_LEASE_SECONDS * 1_000), identity]
         try:
-            said, number = await self._shared.run(_ENTER, self._keys, args)
+            said, number, learned = await self._shared.run(
+                _ENTER,
+                self._keys,
+                [limit, connections, _WINDOW_MILLISECONDS, _LEASE_MILLISECONDS, identity, self._replica],
+            )
         except SharedStoreError:
             return Permit(identity)
+        if self._limit is None and learned > 0:
+            self._limit = learned
         if said == b"entered":
             return Permit(identity, asyncio.create_task(self._renew(self._shared, identity)))
         if said == b"busy":
             return _POLL_SECONDS, BudgetExhaustedError
-        return number / 1_000, UpstreamRateLimitedError if said == b"blocked" else BudgetExhaustedError
+        return number / 1_000, LOAD_ERRORS.get(said.decode(), BudgetExhaustedError)
 
     async def _renew(self, shared: SharedStore, identity: str) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             with suppress(SharedStoreError):
-                await shared.run(_RENEW, self._keys[:1], [identity, int(_LEASE_SECONDS * 1_000)])
+                await shared.run(_RENEW, self._keys[:1], [identity, _LEASE_MILLISECONDS, _WINDOW_MILLISECONDS])
 
     def _learn(self, headers: Mapping[str, str]) -> int:
         """What the upstream has counted, by its headers; 0 when it does not say."""

@@ -104,14 +104,13 @@ class RequestPolicy:
 
 
 class _RequestError(Exception):
-    """One request failed; ``again`` if it is worth another try, ``silence`` the seconds the upstream asked for."""
+    """One request failed; ``again`` if it is worth another try."""
 
-    def __init__(self, error: LoadError, status: int | None, *, again: bool, silence: float | None = None) -> None:
+    def __init__(self, error: LoadError, status: int | None, *, again: bool) -> None:
         super().__init__()
         self.error = error
         self.status = status
         self.again = again
-        self.silence = silence
 
 
 def _unsupported_constant(name: str) -> Any:
@@ -188,16 +187,10 @@ class HttpClient:
         if question.seconds_left() <= 0:
             raise UpstreamTimeoutError
         probe = await self.breaker.admit()
-        ok: bool | None = None
         try:
-            answer = await self._try_again(question)
-            ok = True
-            return answer
-        except LoadError as error:
-            ok = None if isinstance(error, BudgetExhaustedError) else not isinstance(error, _UNHEALTHY)
-            raise
+            return await self._try_again(question)
         finally:
-            await self.breaker.record(ok, probe=probe)
+            await self.breaker.record(question.well, probe=probe)
 
     async def _try_again(self, question: _Question[T]) -> tuple[T, datetime]:
         self._retry_budget.deposit()
@@ -207,7 +200,7 @@ class HttpClient:
                 return await self._hedged(question)
             except _RequestError as failed:
                 error, again = failed.error, failed.again and attempt <= self._policy.retries
-                wait = backoff_seconds(self._policy.backoff_seconds, attempt, failed.silence)
+                wait = backoff_seconds(self._policy.backoff_seconds, attempt, error.retry_after_seconds)
             if not again or wait >= question.seconds_left():
                 raise error
             if not self._retry_budget.withdraw():
@@ -261,7 +254,7 @@ class HttpClient:
         except LoadError as error:
             raise _RequestError(error, None, again=False) from error
         headers: Mapping[str, str] | None = None
-        silence: float | None = None
+        failure: LoadError | None = None
         status: int | None = None
         outcome, started = "CANCELLED", time.perf_counter()
         question.calls.add(next_call())
@@ -283,19 +276,20 @@ class HttpClient:
                             body = await _bounded(response, MAX_BODY_BYTES)
                     fetched_at = datetime.now(UTC)
                     value = question.read(body)
-                    outcome = "OK"
+                    outcome, question.well = "OK", True
                 except Exception as error:
                     failed = _request_failed(error, status)
                     if failed is None:
                         raise
-                    outcome, silence = failed.error.code.value, failed.silence
+                    outcome, failure = failed.error.code.value, failed.error
+                    question.well = not isinstance(failed.error, _UNHEALTHY)
                     raise failed from error
                 finally:
                     span.set_outcome(outcome, status)
             return value, fetched_at
         finally:
             self._note(question, outcome, status, time.perf_counter() - started)
-            await self.budget.leave(permit, headers, silence_seconds=silence)
+            await self.budget.leave(permit, headers, failure)
 
     def _request_deadline(self, question: _Question[T]) -> float:
         return min(question.deadline, asyncio.get_running_loop().time() + self._policy.request_seconds)
@@ -329,12 +323,11 @@ class HttpClient:
         """What an answer that is not 200 means."""
         status, headers = response.status, response.headers
         error = self._failure(status, headers, await _error_body(response))
-        silence = _retry_after(headers, limited=status == 429)
-        return _RequestError(error, status, again=status in _RETRIED_STATUSES, silence=silence)
+        return _RequestError(error, status, again=status in _RETRIED_STATUSES)
 
     def _failure(self, status: int, headers: Mapping[str, str], body: Any) -> LoadError:
         if status == 429:
-            return UpstreamRateLimitedError(retry_after_seconds=_whole(_retry_after(headers, limited=True)))
+            return UpstreamRateLimitedError(retry_after_seconds=_retry_after(headers, limited=True))
         if status == 401:
             return UpstreamUnauthorizedError()
         if status in (402, 403):
@@ -347,7 +340,7 @@ class HttpClient:
         if 400 <= status < 500:
             return UpstreamRejectedError()
         if status >= 500:
-            return UpstreamFailedError(retry_after_seconds=_whole(_retry_after(headers, limited=False)))
+            return UpstreamFailedError(retry_after_seconds=_retry_after(headers, limited=False))
         return UpstreamResponseError()  # a redirect, or a 2xx that carries no records
 
     def failure_in_body(self, body: Any) -> LoadError | None:
@@ -381,15 +374,19 @@ def fingerprint(base_url: str, headers: Mapping[str, str]) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Question(Generic[T]):
-    """What is asked, however many requests it takes; ``calls`` collects their numbers."""
+    """What is asked, however many requests it takes; ``calls`` collects their numbers.
+
+    ``well`` is what the last of them says of the upstream's health; None when none was sent, or came to an end.
+    """
 
     path: str
     url: URL
     read: Callable[[bytes], T]
     deadline: float
     calls: set[int]
+    well: bool | None = None
 
     def seconds_left(self) -> float:
         return self.deadline - asyncio.get_running_loop().time()
@@ -443,7 +440,7 @@ def _read(body: bytes, read: Callable[[Any], T]) -> T:
         raise UpstreamResponseError() from error
 
 
-def _retry_after(headers: Mapping[str, str], *, limited: bool) -> float | None:
+def _retry_after(headers: Mapping[str, str], *, limited: bool) -> int | None:
     """Seconds to wait by ``Retry-After`` (RFC 9110, section 10.2.3), or by ``x-ratelimit-reset`` (Unix seconds).
 
     The latter comes with every answer, and means a wait only when the limit was met.
@@ -458,11 +455,7 @@ def _retry_after(headers: Mapping[str, str], *, limited: bool) -> float | None:
         seconds = float(text) - now
     else:
         return None
-    return min(max(0.0, seconds), 86_400.0)
-
-
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else math.ceil(seconds)
+    return math.ceil(min(max(0.0, seconds), 86_400.0))
 
 
 def _is_number(text: str) -> bool:

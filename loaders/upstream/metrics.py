@@ -45,9 +45,7 @@ CACHE_AGE_SECONDS = Histogram(
 CACHE_BYTES = Gauge("walletgraph_cache_bytes", "What the memory cache holds, by its own estimate.")
 CACHE_EVICTIONS = Counter("walletgraph_cache_evictions", "Answers that left the memory cache for want of room.")
 CACHE_CORRUPT = Counter("walletgraph_cache_corrupt", "Shared values that could not be read, by kind.", ["kind"])
-REFRESHES = Counter(
-    "walletgraph_cache_refreshes", "Refreshes behind the scenes, by kind and outcome.", ["kind", "outcome"]
-)
+FETCHES = Counter("walletgraph_cache_fetches", "Answers fetched upstream, by kind and outcome.", ["kind", "outcome"])
 BATCH_SIZE = Histogram(
     "walletgraph_batch_size",
     "Answers that were fetched together, by kind.",

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import redis.asyncio as redis
@@ -19,6 +18,8 @@ from loaders.upstream.metrics import SHARED_AVAILABLE, SHARED_FAILURES
 
 _CONNECTIONS = 16
 _CONNECT_SECONDS = 1.0
+_TURNS = 10
+_SLOW_ANSWERS = 3
 _FIRST_REST_SECONDS = 0.25
 _LONGEST_REST_SECONDS = 5.0
 
@@ -47,16 +48,17 @@ class SharedStore:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         """Raises ValueError for a URL that is none of Redis."""
         self._timeout_seconds = timeout_seconds
-        self._pool = redis.BlockingConnectionPool.from_url(
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._pool = redis.ConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=timeout_seconds,
             socket_connect_timeout=_CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
         self._redis = redis.Redis(connection_pool=self._pool)
         self._scripts: dict[Script, Any] = {}
         self._recovery: asyncio.Task[None] | None = None
+        self._slow_answers = 0
         self.available = False
 
     async def open(self) -> None:
@@ -90,14 +92,19 @@ class SharedStore:
         return await self._within(registered(keys=keys, args=args), timeout_seconds)
 
     async def _within(self, command: Coroutine[Any, Any, Any], timeout_seconds: float | None) -> Any:
-        if not self.available:
-            command.close()
-            raise SharedStoreError("the shared store is not available")
         try:
-            return await _patiently(command, timeout_seconds or self._timeout_seconds)
+            if not self.available:
+                raise SharedStoreError("the shared store is not available")
+            async with self._turns:
+                if not self.available:  # it was given a rest meanwhile
+                    raise SharedStoreError("the shared store is not available")
+                said = await _patiently(command, timeout_seconds or self._timeout_seconds)
+            self._slow_answers = 0
+            return said
         except TimeoutError:
             SHARED_FAILURES.labels("timeout").inc()
-            if timeout_seconds is None:
+            self._slow_answers += timeout_seconds is None
+            if self._slow_answers >= _SLOW_ANSWERS:
                 self._rest("timeout")
             raise SharedStoreError("the shared store is slow") from None
         except ResponseError as error:  # it answers, but cannot do this, e.g. for want of memory
@@ -107,6 +114,8 @@ class SharedStore:
             SHARED_FAILURES.labels("connection").inc()
             self._rest("connection")
             raise SharedStoreError("the shared store cannot be reached") from error
+        finally:
+            command.close()  # nothing happens to one that has run
 
     def _rest(self, reason: str) -> None:
         self._set_available(False)
@@ -128,9 +137,8 @@ class SharedStore:
         """Whether all connections open, and one that is open answers in time."""
         try:
             await _patiently(asyncio.gather(*[self._redis.ping() for _ in range(_CONNECTIONS)]), _CONNECT_SECONDS)
-            started = perf_counter()
-            await _patiently(self._redis.ping(), _CONNECT_SECONDS)
-            return perf_counter() - started <= within_seconds
+            await _patiently(self._redis.ping(), within_seconds)
+            return True
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -140,20 +148,17 @@ class SharedStore:
 
 
 async def _patiently(command: Any, seconds: float) -> Any:
-    """Waits so long, and never lets a stall of our own event loop pass for one of the store.
-
-    A timer that is due after a stall runs before the answer that has come meanwhile is seen; of two timers in a row
-    only the first can be.
-    """
+    """Waits so long, in so many turns of the event loop at least: a busy loop must not pass for a slow store."""
     task = asyncio.ensure_future(command)
     try:
-        for _ in range(2):
-            done, _ = await asyncio.wait({task}, timeout=seconds / 2)
+        for _ in range(_TURNS):
+            done, _ = await asyncio.wait({task}, timeout=seconds / _TURNS)
             if done:
                 return task.result()
     finally:
         if not task.done():
             task.cancel()
-            with suppress(asyncio.CancelledError, RedisError, OSError):
-                await task
+            await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # retrieved, also when nobody waits any more
     raise TimeoutError

@@ -1,0 +1,1 @@
+"""Programs that measure the service under load; they are no part of it."""
