@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import reduce
-from operator import or_
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from pydantic import TypeAdapter
-
-from loaders.cache import Codec, Lifetime
+from loaders.cache import Lifetime
 from loaders.caip import (
     NATIVE_SOL,
     SOLANA_MAINNET,
@@ -23,10 +17,9 @@ from loaders.caip import (
     AssetId,
     ChainId,
     Namespace,
-    is_solana_address,
 )
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamResponseError
-from loaders.read_through import Caches, ReadThrough
+from loaders.read_through import Caches
 from loaders.records import (
     AsOf,
     HoldingSource,
@@ -43,6 +36,7 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
+from loaders.solana_balances import OwnerRows, OwnerSol, RowFilter, RowsOf, SolanaBalances, SolOf, united_filters
 from loaders.source import (
     Answer,
     Book,
@@ -50,7 +44,6 @@ from loaders.source import (
     Scope,
     Source,
     failed_report,
-    joined,
     partial_report,
     stale_report,
 )
@@ -60,20 +53,14 @@ from loaders.upstream.thegraph import (
     MintRecord,
     NativeBalanceRecord,
     NetworkRecord,
-    Plan,
     SplBalanceRecord,
     TheGraphClient,
 )
 
 _T = TypeVar("_T")
 
-_MAX_PAGES = 100
-_BALANCE_SECONDS = 15.0
 _NETWORKS = Lifetime(10, 50, 50)
-_MINTS = Lifetime(600, 3_600, 86_400)
 
-# What one token account, or a mint's metadata, takes in memory, by measurement.
-_ROW_BYTES = 1_800
 
 _PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
@@ -89,84 +76,6 @@ _SOL = TokenFacts(
     kind=TokenKind.NATIVE,
     trust=TokenTrust.UNLISTED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """What a request for token accounts is narrowed to: at most one of the lists; None does not narrow."""
-
-    mints: frozenset[str] | None
-    token_accounts: frozenset[str] | None
-    program_id: str | None
-    zero: bool
-
-    def covers(self, other: _Filter) -> bool:
-        """Whether all that the other lets through passes here too."""
-        return (
-            _within(other.mints, self.mints)
-            and _within(other.token_accounts, self.token_accounts)
-            and self.program_id in (None, other.program_id)
-            and (self.zero or not other.zero)
-        )
-
-    def united(self, other: _Filter) -> _Filter | None:
-        """One filter that lets through what both do, and little else; None when they are better asked apart."""
-        if self.covers(other):
-            return self
-        if other.covers(self):
-            return other
-        return self | other if self.shape == other.shape else None
-
-    def __or__(self, other: _Filter) -> _Filter:
-        """A filter of the same shape with the lists of both."""
-        return replace(
-            self,
-            mints=joined(self.mints, other.mints),
-            token_accounts=joined(self.token_accounts, other.token_accounts),
-        )
-
-    def allows(self, row: SplBalanceRecord) -> bool:
-        """Whether the row is one of those asked for; what a program's id means only the answer tells."""
-        return (self.mints is None or row.mint in self.mints) and (
-            self.token_accounts is None or row.account in self.token_accounts
-        )
-
-    def serves(self, other: _Filter) -> bool:
-        """Whether a request with this filter gives some of what the other wants."""
-        return (
-            _meet(self.mints, other.mints)
-            and _meet(self.token_accounts, other.token_accounts)
-            and self.program_id in (None, other.program_id)
-            and (self.zero or not other.zero)
-        )
-
-    @property
-    def shape(self) -> _Filter:
-        """The filter without its lists: owners whose filters have one shape share requests."""
-        none = frozenset[str]()
-        return replace(self, mints=self.mints and none, token_accounts=self.token_accounts and none)
-
-
-def _within(inner: frozenset[str] | None, outer: frozenset[str] | None) -> bool:
-    return outer is None or (inner is not None and inner <= outer)
-
-
-def _meet(asked: frozenset[str] | None, wanted: frozenset[str] | None) -> bool:
-    return asked is None or (wanted is not None and not asked.isdisjoint(wanted))
-
-
-def _unite(filters: Sequence[_Filter]) -> list[_Filter]:
-    """As few filters as give what all of these do, the widest first."""
-    united: list[_Filter] = []
-    for narrowed in sorted(filters, key=lambda one: (one.mints is not None) + (one.token_accounts is not None)):
-        for index, seen in enumerate(united):
-            together = seen.united(narrowed)
-            if together is not None:
-                united[index] = together
-                break
-        else:
-            united.append(narrowed)
-    return united
 
 
 _Key = tuple[str, str, str]
@@ -200,7 +109,7 @@ class _Outcome:
         self.ages += other.ages
 
     @classmethod
-    def of(cls, answered: Fetched[_Rows] | Fetched[_Native] | LoadError) -> _Outcome:
+    def of(cls, answered: Fetched[OwnerRows] | Fetched[OwnerSol] | LoadError) -> _Outcome:
         """How one question fared, whether upstream or a cache answered it."""
         if isinstance(answered, LoadError):
             return cls(answered.calls, errors=[answered])
@@ -216,100 +125,13 @@ class _Outcome:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Token accounts of one owner; ``truncated`` if there are more, and not by our own limit if there is an error."""
-
-    rows: tuple[SplBalanceRecord, ...]
-    truncated: bool = False
-    unreadable: bool = False
-    error: LoadError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Native:
-    """One owner's SOL; no row where there is none."""
-
-    row: NativeBalanceRecord | None
-    unreadable: bool = False
-    truncated: ClassVar[bool] = False
-    error: ClassVar[LoadError | None] = None
-
-
-@dataclass(frozen=True, slots=True)
-class _OfOwner:
-    """A question for one owner's token accounts, through a filter whose lists are no longer than a plan allows."""
-
-    owner: AccountAddress
-    narrowed: _Filter
-
-    def __str__(self) -> str:
-        some = self.narrowed
-        if some == _Filter(None, None, None, some.zero):
-            return f"{self.owner}:all:{some.zero:d}"
-        lists = [None if some is None else sorted(some) for some in (some.mints, some.token_accounts)]
-        text = json.dumps([lists, self.narrowed.program_id, self.narrowed.zero])
-        return f"{self.owner}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-
-
-@dataclass(frozen=True, slots=True)
-class _SolOf:
-    """A question for one owner's SOL."""
-
-    owner: AccountAddress
-    zero: bool
-
-    def __str__(self) -> str:
-        return f"{self.owner}:{self.zero:d}"
-
-
-_SPL_LIST = TypeAdapter(tuple[SplBalanceRecord, ...])
-_NATIVE_ROW = TypeAdapter(NativeBalanceRecord | None)
-_MINT_ROW = TypeAdapter(MintRecord | None)
-
-
-def _encode(*parts: Any) -> bytes:
-    # In ASCII, as strangers' text may hold what UTF-8 does not.
-    return json.dumps(parts).encode("ascii")
-
-
-def _decode_rows(body: bytes) -> _Rows:
-    truncated, unreadable, rows = json.loads(body)
-    return _Rows(_SPL_LIST.validate_python(rows), bool(truncated), bool(unreadable))
-
-
-def _decode_native(body: bytes) -> _Native:
-    unreadable, row = json.loads(body)
-    return _Native(_NATIVE_ROW.validate_python(row), bool(unreadable))
-
-
-_ROWS: Codec[_Rows] = Codec(
-    version=1,
-    encode=lambda value: _encode(value.truncated, value.unreadable, _SPL_LIST.dump_python(value.rows)),
-    decode=_decode_rows,
-    size=lambda value: _ROW_BYTES * (1 + len(value.rows)),
-)
-_NATIVES: Codec[_Native] = Codec(
-    version=1,
-    encode=lambda value: _encode(value.unreadable, _NATIVE_ROW.dump_python(value.row)),
-    decode=_decode_native,
-    size=lambda value: _ROW_BYTES,
-)
-_METADATA: Codec[MintRecord | None] = Codec(
-    version=1,
-    encode=lambda value: _encode(_MINT_ROW.dump_python(value)),
-    decode=lambda body: _MINT_ROW.validate_python(json.loads(body)[0]),
-    size=lambda value: _ROW_BYTES,
-)
-
-
 @dataclass(slots=True)
 class _Owner:
     """Everything read for one address."""
 
     rows: dict[_Key, SplBalanceRecord] = field(default_factory=dict)
     native: NativeBalanceRecord | None = None
-    of_rows: dict[_Filter, _Outcome] = field(default_factory=dict)
+    of_rows: dict[RowFilter, _Outcome] = field(default_factory=dict)
     of_native: _Outcome = field(default_factory=_Outcome)
 
     def add(self, row: SplBalanceRecord) -> None:
@@ -435,37 +257,8 @@ class SolanaSource(Source):
     def __init__(self, client: TheGraphClient | None, caches: Caches) -> None:
         self.configured = client is not None
         if client is not None:
-            self._client = client
             self._indexed_to = Register(caches, "thegraph:networks", client.networks, _index_networks, _NETWORKS)
-            lifetime, fingerprint = caches.balance_lifetime(_BALANCE_SECONDS), client.fingerprint
-            self._rows: ReadThrough[_OfOwner, _Rows] = ReadThrough(
-                caches,
-                "thegraph:balances",
-                fingerprint=fingerprint,
-                fetch=self._fetch_rows,
-                name=str,
-                codec=_ROWS,
-                lifetime=lifetime,
-                incomplete=lambda value: value.error,
-            )
-            self._native: ReadThrough[_SolOf, _Native] = ReadThrough(
-                caches,
-                "thegraph:native",
-                fingerprint=fingerprint,
-                fetch=self._fetch_native,
-                name=str,
-                codec=_NATIVES,
-                lifetime=lifetime,
-            )
-            self._mints: ReadThrough[str, MintRecord | None] = ReadThrough(
-                caches,
-                "thegraph:mints",
-                fingerprint=fingerprint,
-                fetch=self._fetch_mints,
-                name=str,
-                codec=_METADATA,
-                lifetime=_MINTS,
-            )
+            self._balances = SolanaBalances(client, caches)
 
     def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
         """Solana alone."""
@@ -479,19 +272,19 @@ class SolanaSource(Source):
     async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
         """Owners with alike filters share requests; pages are read to the end, SOL at the same time."""
         owners = {question.address: _Owner() for question in questions}
-        rows: dict[_OfOwner, None] = {}
-        native: dict[_SolOf, None] = {}
+        rows: dict[RowsOf, None] = {}
+        native: dict[SolOf, None] = {}
         for question in questions:
             filters = [narrowed for scope in question.scopes if (narrowed := _filter(scope)) is not None]
-            for narrowed in _unite(filters):
-                rows.update(dict.fromkeys(self._of_owner(question.address, narrowed)))
+            for narrowed in united_filters(filters):
+                rows.update(dict.fromkeys(self._balances.questions(question.address, narrowed)))
             native_scopes = [scope for scope in question.scopes if _needs_native(scope)]
             if native_scopes:
-                native[_SolOf(question.address, any(scope.zero for scope in native_scopes))] = None
+                native[SolOf(question.address, any(scope.zero for scope in native_scopes))] = None
         wants_freshness = any(Wants.FRESHNESS in question.wants for question in questions)
         of_rows, of_native, _ = await asyncio.gather(
-            self._rows.load(rows, reading.deadline),
-            self._native.load(native, reading.deadline),
+            self._balances.rows.load(rows, reading.deadline),
+            self._balances.sol.load(native, reading.deadline),
             self._read_ahead(reading, wants_freshness),
         )
         for of_owner, answered in of_rows.items():
@@ -508,7 +301,7 @@ class SolanaSource(Source):
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
         facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: _SOL}
-        for mint, answered in (await self._mints.load(mints, reading.deadline)).items():
+        for mint, answered in (await self._balances.mints.load(mints, reading.deadline)).items():
             # What cannot be read stays unknown.
             if isinstance(answered, Fetched) and answered.value is not None:
                 facts[AssetId.of_token(SOLANA_MAINNET, mint)] = _facts(answered.value)
@@ -529,142 +322,6 @@ class SolanaSource(Source):
         """Asks how far Solana is indexed at the same time as for the balances."""
         if wants_freshness:
             await self.indexed_to(reading)
-
-    @property
-    def _plan(self) -> Plan:
-        return self._client.plan
-
-    def _of_owner(self, owner: AccountAddress, narrowed: _Filter) -> list[_OfOwner]:
-        """The questions that a filter comes to: all of the owner's rows if they are known already."""
-        for zero in (True, False) if not narrowed.zero else (True,):
-            everything = _OfOwner(owner, _Filter(None, None, None, zero))
-            if everything.narrowed.covers(narrowed) and self._rows.has_fresh(everything):
-                return [everything]
-        return [_OfOwner(owner, part) for part in _parts(narrowed, self._plan.batch)]
-
-    async def _fetch_rows(
-        self,
-        questions: Sequence[_OfOwner],
-        deadline: float,
-        land: Callable[[_OfOwner, Fetched[_Rows] | LoadError], None],
-    ) -> None:
-        """Owners whose filters have one shape share requests."""
-
-        async def read(some: Sequence[_OfOwner]) -> None:
-            together = reduce(or_, [question.narrowed for question in some])
-            owners = list(dict.fromkeys(question.owner for question in some))
-            parts = _parts(together, self._plan.batch)
-            pages = await asyncio.gather(*[self._read_pages(owners, part, deadline) for part in parts])
-            for question in some:
-                serving = [one for part, one in zip(parts, pages, strict=True) if part.serves(question.narrowed)]
-                land(question, _of_pages(question, serving))
-
-        by_shape: dict[_Filter, list[_OfOwner]] = {}
-        for question in questions:
-            by_shape.setdefault(question.narrowed.shape, []).append(question)
-        size = min(self._plan.batch, self._plan.page)
-        await asyncio.gather(*[read(some) for alike in by_shape.values() for some in _chunks(alike, size)])
-
-    async def _read_pages(
-        self,
-        owners: Sequence[str],
-        narrowed: _Filter,
-        deadline: float,
-    ) -> tuple[list[SplBalanceRecord], _Outcome]:
-        rows: list[SplBalanceRecord] = []
-        went = _Outcome()
-        for page in range(1, _MAX_PAGES + 1):
-            try:
-                fetched = await self._client.fetch_spl_balances(
-                    owners,
-                    page,
-                    deadline,
-                    mints=sorted(narrowed.mints or ()),
-                    token_accounts=sorted(narrowed.token_accounts or ()),
-                    program_id=narrowed.program_id,
-                    include_zero=narrowed.zero,
-                )
-            except LoadError as error:
-                went.add(_Outcome(error.calls, errors=[error], truncated=page > 1))
-                break
-            read = fetched.value
-            went.add(_Outcome(fetched.calls, [fetched.fetched_at], unreadable=read.dropped > 0))
-            rows += read.rows
-            if len(read.rows) + read.dropped < self._plan.page:
-                break
-        else:
-            went.add(_Outcome(truncated=True))
-        readable = [row for row in rows if all(map(is_solana_address, (row.account, row.mint, row.program_id)))]
-        went.unreadable |= len(readable) < len(rows)
-        return readable, went
-
-    async def _fetch_native(
-        self,
-        questions: Sequence[_SolOf],
-        deadline: float,
-        land: Callable[[_SolOf, Fetched[_Native] | LoadError], None],
-    ) -> None:
-        """As many owners a request as the plan allows."""
-
-        async def read(some: Sequence[AccountAddress], zero: bool) -> None:
-            try:
-                fetched = await self._client.fetch_native_balances(some, 1, deadline, include_zero=zero)
-            except LoadError as error:
-                for owner in some:
-                    land(_SolOf(owner, zero), error)
-                return
-            rows: dict[str, NativeBalanceRecord] = {}
-            for row in fetched.value.rows:
-                seen = rows.get(row.address)
-                if seen is None or row.last_update_block_num > seen.last_update_block_num:
-                    rows[row.address] = row
-            unreadable = fetched.value.dropped > 0
-            for owner in some:
-                land(_SolOf(owner, zero), fetched.with_value(_Native(rows.get(owner), unreadable)))
-
-        size = min(self._plan.batch, self._plan.page)
-        by_zero = {zero: [q.owner for q in questions if q.zero is zero] for zero in (False, True)}
-        await asyncio.gather(
-            *[read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)]
-        )
-
-    async def _fetch_mints(
-        self,
-        mints: Sequence[str],
-        deadline: float,
-        land: Callable[[str, Fetched[MintRecord | None] | LoadError], None],
-    ) -> None:
-        """As many mints a request as the plan allows."""
-
-        async def read(some: Sequence[str]) -> None:
-            try:
-                fetched = await self._client.fetch_mints(some, deadline)
-            except LoadError as error:
-                for mint in some:
-                    land(mint, error)
-                return
-            rows = {row.mint: row for row in fetched.value.rows}
-            for mint in some:
-                land(mint, fetched.with_value(rows.get(mint)))
-
-        await asyncio.gather(*[read(some) for some in _chunks(mints, self._plan.batch)])
-
-
-def _of_pages(
-    question: _OfOwner, read: Sequence[tuple[list[SplBalanceRecord], _Outcome]]
-) -> Fetched[_Rows] | LoadError:
-    """One owner's part of what was read for several."""
-    went = _Outcome()
-    for _, one in read:
-        went.add(one)
-    if not went.fetched_at:
-        went.errors[0].calls = went.calls
-        return went.errors[0]
-    rows = tuple(
-        row for some, _ in read for row in some if row.owner == question.owner and question.narrowed.allows(row)
-    )
-    error = went.errors[0] if went.errors else None
-    return Fetched(_Rows(rows, went.truncated, went.unreadable, error), min(went.fetched_at), went.calls)
 
 
 def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:
@@ -696,7 +353,7 @@ def _needs_native(scope: Scope) -> bool:
     return scope.token_accounts is None and scope.allows_kind(TokenKind.NATIVE) and scope.allows_asset(NATIVE_SOL)
 
 
-def _filter(scope: Scope) -> _Filter | None:
+def _filter(scope: Scope) -> RowFilter | None:
     """What to narrow a request for token accounts to; None when the scope needs no token accounts."""
     # Which program an unknown kind is of, only the answer tells.
     wanted = [kind for kind in _PROGRAMS if scope.allows_kind(kind, TokenKind.UNKNOWN)]
@@ -710,22 +367,8 @@ def _filter(scope: Scope) -> _Filter | None:
         return None
     if scope.token_accounts is not None:
         mints = None  # one list tells enough; the rows are filtered here as well
-    return _Filter(mints, scope.token_accounts, _only_program(wanted), scope.zero)
-
-
-def _parts(narrowed: _Filter, size: int) -> list[_Filter]:
-    """The filter in parts whose lists are no longer than this."""
-    if narrowed.mints is not None:
-        return [replace(narrowed, mints=frozenset(some)) for some in _chunks(sorted(narrowed.mints), size)]
-    if narrowed.token_accounts is not None:
-        accounts = _chunks(sorted(narrowed.token_accounts), size)
-        return [replace(narrowed, token_accounts=frozenset(some)) for some in accounts]
-    return [narrowed]
+    return RowFilter(mints, scope.token_accounts, _only_program(wanted), scope.zero)
 
 
 def _only_program(kinds: Sequence[TokenKind]) -> str | None:
     return _PROGRAMS[kinds[0]] if len(kinds) == 1 else None
-
-
-def _chunks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

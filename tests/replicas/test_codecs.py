@@ -17,10 +17,11 @@ from loaders.cache import Codec
 from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.errors import LoadError
 from loaders.ondo_balances import _HELD, Balance, Held
-from loaders.onebalance import _SAID, _Balance, _Said
+from loaders.onebalance_balances import _SAID, Said
+from loaders.onebalance_balances import Balance as AssetBalance
 from loaders.records import Aggregate, HoldingSource
 from loaders.registers import Register
-from loaders.solana import _METADATA, _NATIVES, _ROWS, _Native, _Rows
+from loaders.solana_balances import _METADATA, _NATIVES, _ROWS, OwnerRows, OwnerSol
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, SplBalanceRecord
 
@@ -53,7 +54,7 @@ held = st.builds(
 
 
 @st.composite
-def said(draw: st.DrawFn) -> _Said:
+def said(draw: st.DrawFn) -> Said:
     """What OneBalance may have said: its aggregates are over the accounts of the answer."""
     accounts = draw(st.frozensets(ADDRESS, max_size=2))
     aggregate = st.builds(
@@ -65,8 +66,8 @@ def said(draw: st.DrawFn) -> _Said:
         DECIMALS,
         st.none() | EXACT,
     )
-    balance = st.builds(_Balance, RAW, DECIMALS, EXACT, ANY_TEXT, st.booleans())
-    return _Said(
+    balance = st.builds(AssetBalance, RAW, DECIMALS, EXACT, ANY_TEXT, st.booleans())
+    return Said(
         draw(st.dictionaries(ASSET, balance, max_size=4)),
         tuple(draw(st.lists(aggregate, max_size=3))),
         accounts,
@@ -90,7 +91,7 @@ spl_row = st.builds(
     last_update_block_num=BLOCK,
     last_update_timestamp=BLOCK,
 )
-rows = st.builds(_Rows, st.lists(spl_row, max_size=3).map(tuple), st.booleans(), st.booleans())
+rows = st.builds(OwnerRows, st.lists(spl_row, max_size=3).map(tuple), st.booleans(), st.booleans())
 native_row = st.builds(
     lambda **fields: NativeBalanceRecord.model_validate(fields),
     address=WORD,
@@ -98,7 +99,7 @@ native_row = st.builds(
     last_update_block_num=BLOCK,
     last_update_timestamp=BLOCK,
 )
-native = st.builds(_Native, st.none() | native_row, st.booleans())
+native = st.builds(OwnerSol, st.none() | native_row, st.booleans())
 mint = st.none() | st.builds(
     lambda **fields: MintRecord.model_validate(fields),
     mint=WORD,
@@ -126,7 +127,7 @@ def digits(value: object) -> list[str]:
     """Every decimal in it as it is written: 1.0 and 1.00 are equal, and not the same."""
     if isinstance(value, Decimal):
         return [str(value)]
-    if isinstance(value, _Said):
+    if isinstance(value, Said):
         return digits([b.value for b in value.rows.values()] + [a.value for a in value.aggregates])
     if isinstance(value, Held):
         return digits([b.amount for balances in value.by_holder.values() for b in balances.values()])
