@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     otel_exporter_otlp_endpoint: str | None = None
     max_operations: int = Field(default=128, gt=0)
     max_queued_operations: int = Field(default=256, ge=0)
+    max_body_bytes: int = Field(default=2 * 1024 * 1024, gt=0)
     max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
     operation_timeout_seconds: float = Field(default=_DEFAULTS.operation_timeout_seconds, gt=0)
 
@@ -186,6 +187,7 @@ def create_app(settings: Settings) -> Starlette:
                 demo=settings.demo,
                 max_operations=settings.max_operations,
                 max_queued_operations=settings.max_queued_operations,
+                max_body_bytes=settings.max_body_bytes,
             )
             try:
                 yield

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,7 @@ V = TypeVar("V")
 
 _LEASE_SECONDS = 2.0
 _FAILURE_SHOWN_SECONDS = 0.5
+_SAME = timedelta(milliseconds=1)
 _HEAD_BYTES = 30
 _LARGE_BYTES = 64 * 1024
 _LARGE_SECONDS = 2.0
@@ -108,8 +109,8 @@ class MemoryCache:
     def put(self, key: str, entry: Entry[Any]) -> None:
         """Keeps an entry in place of an older one; one larger than the whole cache is not kept."""
         seen = self._entries.get(key)
-        if seen is not None and seen.fetched_at > entry.fetched_at:
-            return
+        if seen is not None and seen.fetched_at > entry.fetched_at - _SAME:
+            return  # the same by way of the shared store knows less
         with suppress(ValueError):
             self._entries[key] = entry
         CACHE_BYTES.set(self._entries.currsize)
@@ -141,27 +142,27 @@ class Codec(Generic[V]):
 # A value begins with a byte for its version, the Unix milliseconds until which it is fresh, the microseconds at which
 # it was fetched, and a checksum. What stands there may be anybody's: a time too far ahead is none.
 #
-# By key and whether it is wanted (1), awaited (2) or only read (0): the value, and the state of its flight. A flight
-# is its owner's token, or after a failure "!" and the code. "+" tells the caller that the flight is his.
+# By key: the value, and the state of its flight. A flight is its owner's token, or after a failure "!" and the code.
+# "+" tells the caller that the flight is his. Who awaits another's learns of its failure, and gets no old value.
 _BOARD = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local said = {}
+local said, awaits = {}, ARGV[4] == '1'
 for i = 1, #KEYS / 2 do
-  local value, flight, wanted = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i]), ARGV[3 + i]
+  local value, flight = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i])
   local fresh_until = value and tonumber(string.sub(value, 2, 14)) or 0
   local fresh = fresh_until > now and fresh_until < now + ARGV[3]
   local failed = flight and string.sub(flight, 1, 1) == '!'
   local state = ''
-  if wanted ~= '0' and not fresh then
-    if failed and (value or wanted == '2') then state = flight
+  if not fresh then
+    if failed and (value or awaits) then state = flight
     elseif flight and not failed then state = '?'
     else
       redis.pcall('SET', KEYS[2 * i], ARGV[1], 'PX', ARGV[2])  -- refused for want of memory, it is his all the same
       state = '+'
     end
   end
-  said[2 * i - 1], said[2 * i] = value or '', state
+  said[2 * i - 1], said[2 * i] = (fresh or not awaits) and value or '', state
 end
 return said
 """)
@@ -223,13 +224,13 @@ class SharedCache(Generic[V]):
         self._lifetime = lifetime
         self._seconds = _LARGE_SECONDS if codec.large else None
 
-    async def board(self, keys: Sequence[str], token: str, *, wanted: int = 1) -> dict[str, Shared[V]]:
+    async def board(self, keys: Sequence[str], token: str, *, awaits: bool = False) -> dict[str, Shared[V]]:
         """Reads answers, and claims those that nobody fetches for ``token``: all in one round trip.
 
-        ``wanted`` 2 instead awaits a flight of another, and learns of its failure.
+        Who ``awaits`` the flights of others reads nothing that is not fresh, and learns of their failures.
         """
         longest_fresh = int((self._lifetime.fresh + _CLOCK_SECONDS) * 1_000)
-        args = [token, int(_LEASE_SECONDS * 1_000), longest_fresh, *[wanted] * len(keys)]
+        args = [token, int(_LEASE_SECONDS * 1_000), longest_fresh, int(awaits)]
         said = await self._store.run(_BOARD, self._pairs(keys), args, timeout_seconds=self._seconds)
         return {key: await self._shared(said[2 * n], said[2 * n + 1]) for n, key in enumerate(keys)}
 
@@ -243,7 +244,7 @@ class SharedCache(Generic[V]):
         args: list[Any] = [token]
         for outcome in outcomes.values():
             if isinstance(outcome, Entry):
-                args += [await self._encoded(outcome), int(self._lifetime.kept * 1_000), "", 1]
+                args += [await self._encoded(outcome), max(1, int(self._lifetime.kept * 1_000)), "", 1]
             elif isinstance(outcome, Failure):
                 error = outcome.error
                 failure = f"!{error.code.value}:{error.retry_after_seconds or ''}"

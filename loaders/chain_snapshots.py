@@ -79,7 +79,7 @@ class ChainSnapshots:
 
     def fresh(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """A snapshot that is less than a minute old; None when there is none."""
-        return self.latest(chain_id) if self._kept[chain_id].has_fresh(None) else None
+        return None if self._kept[chain_id].fresh(None) is None else self.latest(chain_id)
 
     def latest(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """The last snapshot, if it may still stand in for a failure; None when there is none."""
@@ -93,20 +93,17 @@ class ChainSnapshots:
         if self._threshold and address is not None:
             self._demand[chain_id].note(address)
 
-    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Fetched[ChainSnapshot] | LoadError | None:
-        """A snapshot or its failure, if enough addresses were wanted of late; else None.
-
-        None too while snapshots of the chain are of no use, because the last could not be had or read.
-        """
+    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Fetched[ChainSnapshot] | None:
+        """A snapshot, if enough addresses were wanted of late; else None, and while the last could not be renewed."""
         if not self._threshold or time.monotonic() < self._rests_until[chain_id]:
             return None
         if not await self._demand[chain_id].is_enough():
             return None
         outcome = (await self._kept[chain_id].load([None], deadline))[None]
-        failure = outcome if isinstance(outcome, LoadError) else outcome.stale
-        if failure is not None:
+        if isinstance(outcome, LoadError) or outcome.stale is not None:
             self._rests_until[chain_id] = time.monotonic() + _REST_SECONDS
-        return None if isinstance(failure, UpstreamResponseError) else outcome
+            return None
+        return outcome
 
     def _read_through(self, caches: Caches, chain_id: ChainId) -> ReadThrough[None, ChainSnapshot]:
         async def fetch(
@@ -119,7 +116,10 @@ class ChainSnapshots:
                 return
             try:
                 async with asyncio.timeout_at(deadline):
-                    land(None, fetched.with_value(await index_chain(chain_id, fetched.value)))
+                    snapshot = await index_chain(chain_id, fetched.value)
+                if snapshot.unreadable:  # nobody knows whose rows are missing
+                    raise UpstreamResponseError
+                land(None, fetched.with_value(snapshot))
             except (UpstreamResponseError, TimeoutError):
                 land(None, UpstreamResponseError(calls=fetched.calls))
 

@@ -151,7 +151,8 @@ class OndoBalances:
             ):
                 outcomes[place] = _of_snapshot(place, snapshot)
             else:
-                asked[place] = place.whole if self._kept.has_fresh(place.whole) else place
+                whole = self._kept.fresh(place.whole)
+                asked[place] = place if whole is None or whole.unreadable else place.whole
         loaded = await self._kept.load(asked.values(), deadline)
         return outcomes | {place: loaded[instead] for place, instead in asked.items()}
 
@@ -172,12 +173,7 @@ class OndoBalances:
             await self._fetch_each(places, deadline, land)
             return
         for place in places:
-            if isinstance(snapshot, LoadError):
-                land(place, self._or_snapshot(place, snapshot))
-            elif snapshot.stale is not None:
-                land(place, self._or_snapshot(place, snapshot.stale))
-            else:
-                land(place, _of_snapshot(place, snapshot))
+            land(place, _of_snapshot(place, snapshot))
 
     async def _fetch_each(self, places: Sequence[Place], deadline: float, land: _Land) -> None:
         await asyncio.gather(*[self._fetch_one(place, deadline, land) for place in places])
@@ -210,5 +206,5 @@ class OndoBalances:
 
 
 def _of_snapshot(place: Place, fetched: Fetched[ChainSnapshot]) -> Fetched[Held]:
-    rows = () if place.address is None else fetched.value.rows_of(place.address)
-    return fetched.with_value(_index_balances(place.chain_id, rows, unreadable=fetched.value.unreadable))
+    rows, unreadable = ((), False) if place.address is None else fetched.value.of(place.address)
+    return fetched.with_value(_index_balances(place.chain_id, rows, unreadable=unreadable))

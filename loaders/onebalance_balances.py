@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from loaders.cache import Codec
 from loaders.caip import AccountAddress, AssetId, Namespace
@@ -59,20 +60,17 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What is asked of OneBalance for one address.
+    """What is asked for one address, or for a pair whose aggregates shall be ``summed`` over both."""
 
-    ``summed`` are the accounts that its aggregates shall be over; empty where nobody reads them.
-    """
-
-    address: AccountAddress
+    addresses: tuple[AccountAddress, ...]
     aggregated_ids: tuple[str, ...]
     asset_ids: tuple[AssetId, ...]
-    summed: frozenset[AccountAddress]
-    question: Question = field(compare=False)
+    summed: bool
+    questions: tuple[Question, ...] = field(compare=False)
 
     def __str__(self) -> str:
-        wanted = json.dumps([self.aggregated_ids, self.asset_ids, sorted(self.summed)])
-        return f"{self.address}:{hashlib.sha256(wanted.encode()).hexdigest()[:32]}"
+        wanted = json.dumps([self.aggregated_ids, self.asset_ids, self.summed])
+        return f"{'+'.join(self.addresses)}:{hashlib.sha256(wanted.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +84,29 @@ class Said:
     refused: LoadError | None = None
 
 
-def _encode(said: Said) -> bytes:
+_Words = Mapping[AccountAddress, Said]
+"""What OneBalance said at once, by address."""
+
+
+def _encode(words: _Words) -> bytes:
+    return json.dumps({address: _encode_one(said) for address, said in words.items()}).encode()
+
+
+def _encode_one(said: Said) -> Any:
     rows = [
         [asset, str(b.raw), b.decimals, str(b.value), b.reported_asset, b.by_name_only]
         for asset, b in said.rows.items()
     ]
     sums = [[a.group_id, str(a.raw), a.decimals, None if a.value is None else str(a.value)] for a in said.aggregates]
-    return json.dumps([said.unreadable, sorted(said.accounts), rows, sums]).encode()
+    return [said.unreadable, sorted(said.accounts), rows, sums]
 
 
-def _decode(body: bytes) -> Said:
-    unreadable, named, rows, sums = json.loads(body)
+def _decode(body: bytes) -> _Words:
+    return {AccountAddress.parse(address): _decode_one(said) for address, said in json.loads(body).items()}
+
+
+def _decode_one(said: Any) -> Said:
+    unreadable, named, rows, sums = said
     accounts = frozenset(map(AccountAddress.parse, named))
     return Said(
         {
@@ -119,12 +129,14 @@ def _decode(body: bytes) -> Said:
     )
 
 
-_SAID = Codec(
+_WORDS: Codec[_Words] = Codec(
     version=1,
     encode=_encode,
     decode=_decode,
-    size=lambda said: _BALANCE_BYTES * (1 + len(said.rows) + len(said.aggregates)),
+    size=lambda words: sum(_BALANCE_BYTES * (1 + len(said.rows) + len(said.aggregates)) for said in words.values()),
 )
+
+_Land = Callable[[Sought, Fetched[_Words] | LoadError], None]
 
 
 class OneBalanceBalances:
@@ -133,87 +145,130 @@ class OneBalanceBalances:
     def __init__(self, client: OneBalanceClient, caches: Caches, assets: Register[Assets]) -> None:
         self._client = client
         self._assets = assets
-        self._kept: ReadThrough[Sought, Said] = ReadThrough(
+        self._kept: ReadThrough[Sought, _Words] = ReadThrough(
             caches,
             "onebalance:balances",
             fingerprint=client.fingerprint,
             fetch=self._fetch,
             name=str,
-            codec=_SAID,
+            codec=_WORDS,
             lifetime=caches.balance_lifetime(_BALANCE_SECONDS),
-            incomplete=lambda said: said.refused,
+            passing=lambda words: any(said.refused is not None for said in words.values()),
         )
 
     async def load(
         self, questions: Sequence[Question], assets: Assets, deadline: float
     ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
         """What OneBalance says of each address; nothing of one whose question the register answers."""
-        sought = {q.address: one for q in questions if (one := self._sought(q, assets)) is not None}
-        outcomes = await self._kept.load(sought.values(), deadline)
-        return {address: outcomes[one] for address, one in sought.items()}
+        sought = []
+        for pair in _pairs([question for question in questions if any(_ids([question], assets))]):
+            if any(Wants.AGGREGATES in question.wants for question in pair):
+                sought.append(self._sought(pair, assets, summed=True))
+            else:
+                sought += [self._sought([question], assets, summed=False) for question in pair]
+        outcomes = await self._kept.load(sought, deadline)
+        return {
+            address: outcome if isinstance(outcome, LoadError) else outcome.with_value(outcome.value[address])
+            for one, outcome in ((one, outcomes[one]) for one in sought)
+            for address in one.addresses
+        }
 
-    def _sought(self, question: Question, assets: Assets) -> Sought | None:
-        """What to ask for; all of it if that is known already, None if the register has the answer."""
-        address, namespace = question.address, question.address.namespace
-        aggregated_ids = set[str]().union(*[assets.ids(namespace, scope) for scope in question.scopes])
-        asset_ids = set[AssetId]().union(*[assets.outsiders(namespace, scope) for scope in question.scopes])
-        if not aggregated_ids and not asset_ids:
-            return None
-        summed = question.company if Wants.AGGREGATES in question.wants else frozenset[AccountAddress]()
-        sought = Sought(address, tuple(sorted(aggregated_ids)), tuple(sorted(asset_ids)), summed, question)
-        everything = tuple(sorted(assets.ids(namespace, EVERYTHING)))
-        whole = replace(sought, aggregated_ids=everything)
-        return whole if self._kept.has_fresh(whole) else sought
+    def _sought(self, questions: Sequence[Question], assets: Assets, *, summed: bool) -> Sought:
+        """What to ask for, or more than that if it is known already."""
+        aggregated_ids, asset_ids = _ids(questions, assets)
+        addresses = tuple(question.address for question in questions)
+        sought = Sought(addresses, aggregated_ids, asset_ids, summed, tuple(questions))
+        everything = [assets.ids(address.namespace, EVERYTHING) for address in addresses]
+        whole = replace(sought, aggregated_ids=tuple(sorted(set[str]().union(*everything))))
+        known = self._kept.fresh(whole)
+        return sought if known is None or any(said.unreadable for said in known.values()) else whole
 
-    async def _fetch(
-        self,
-        sought: Sequence[Sought],
-        deadline: float,
-        land: Callable[[Sought, Fetched[Said] | LoadError], None],
-    ) -> None:
-        """Pairs EVM with Solana addresses, then one request for each pair."""
-        by_address = {one.address: one for one in sought}
-
-        async def ask(pair: Sequence[Sought]) -> None:
-            outcome = await self._ask(_call(pair), assets, deadline)
-            for one in pair:
-                if isinstance(outcome, LoadError):
-                    land(one, outcome)
-                    continue
-                said = outcome.with_value(outcome.value[one.address])
-                land(one, said)
-                if one.summed:  # who asks for the same without the aggregates is served as well
-                    land(replace(one, summed=frozenset()), said)
-
+    async def _fetch(self, sought: Sequence[Sought], deadline: float, land: _Land) -> None:
+        """One request for each pair: of those that are summed, and of any others, EVM with Solana."""
         try:
             assets = await self._assets.read(deadline)
         except LoadError as error:
             for one in sought:
                 land(one, error)
             return
-        pairs = _pairs([one.question for one in sought])
-        await asyncio.gather(*[ask([by_address[question.address] for question in pair]) for pair in pairs])
+
+        async def ask(together: Sequence[Sought]) -> None:
+            words = await self._ask(_call(together), assets, deadline)
+            for one in together:
+                land(one, _joined([words[address] for address in one.addresses], one.addresses))
+                for question in one.questions if one.summed else ():
+                    # Who asks for the same without the aggregates is served as well.
+                    plain = Sought((question.address,), *_ids([question], assets), False, (question,))
+                    land(plain, _joined([words[question.address]], plain.addresses))
+
+        single = {one.addresses[0]: one for one in sought if not one.summed}
+        pairs = [[single[q.address] for q in pair] for pair in _pairs([one.questions[0] for one in single.values()])]
+        await asyncio.gather(*[ask(together) for together in [*([one] for one in sought if one.summed), *pairs]])
 
     async def _ask(
         self, call: _Call, assets: Assets, deadline: float
-    ) -> Fetched[Mapping[AccountAddress, Said]] | LoadError:
+    ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
         try:
             accounts = [_account(address) for address in call.addresses]
             fetched = await self._client.fetch_balances(accounts, call.aggregated_ids, call.asset_ids, deadline)
-            return fetched.with_value(_split(call, fetched.value, assets))
+            return {
+                address: fetched.with_value(said) for address, said in _split(call, fetched.value, assets).items()
+            }
         except UpstreamRejectedError as error:
-            if not (call.aggregated_ids and call.asset_ids):
-                return error
-            # It was the named assets that were refused: they must not cost the others.
-            answer = await self._ask(replace(call, asset_ids=()), assets, deadline)
-            if isinstance(answer, LoadError):
-                answer.calls |= error.calls
-                return answer
-            return answer.with_value(
-                {address: replace(said, refused=error) for address, said in answer.value.items()}
-            )
+            return await self._ask_again(call, error, assets, deadline)
         except LoadError as error:
-            return error
+            return dict.fromkeys(call.addresses, error)
+
+    async def _ask_again(
+        self, call: _Call, error: LoadError, assets: Assets, deadline: float
+    ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
+        """What can be had of a call that was refused: named assets must not cost others, nor other addresses."""
+        if call.aggregated_ids and call.asset_ids:
+            words = await self._ask(replace(call, asset_ids=()), assets, deadline)
+            named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
+            return {
+                address: _refused(said, error if address.namespace in named else None, error.calls)
+                for address, said in words.items()
+            }
+        if len(call.addresses) == 1 or not call.asset_ids:
+            return dict.fromkeys(call.addresses, error)
+        words = {}
+        for address in call.addresses:
+            own = [asset_id for asset_id in call.asset_ids if asset_id.chain_id.namespace is address.namespace]
+            alone = await self._ask(_Call((address,), (), own), assets, deadline)
+            words[address] = _refused(alone[address], None, error.calls)
+        return words
+
+
+def _refused(
+    said: Fetched[Said] | LoadError, refused: LoadError | None, calls: frozenset[int]
+) -> Fetched[Said] | LoadError:
+    """An answer after a refusal, with the requests of both."""
+    if isinstance(said, LoadError):
+        return type(said)(calls=said.calls | calls, retry_after_seconds=said.retry_after_seconds)
+    return replace(said.with_value(replace(said.value, refused=refused)), calls=said.calls | calls)
+
+
+def _joined(
+    words: Sequence[Fetched[Said] | LoadError], addresses: Sequence[AccountAddress]
+) -> Fetched[_Words] | LoadError:
+    """What was said of several addresses, or why not of all of them."""
+    said = []
+    for one in words:
+        if isinstance(one, LoadError):
+            return one
+        said.append(one)
+    calls = frozenset[int]().union(*[one.calls for one in said])
+    values = {address: one.value for address, one in zip(addresses, said, strict=True)}
+    return Fetched(values, min(one.fetched_at for one in said), calls)
+
+
+def _ids(questions: Sequence[Question], assets: Assets) -> tuple[tuple[str, ...], tuple[AssetId, ...]]:
+    """The aggregates and the assets outside of them to ask for; none if the register has the answer."""
+    wanted = [(question.address.namespace, scope) for question in questions for scope in question.scopes]
+    aggregated_ids = set[str]().union(*[assets.ids(*want) for want in wanted])
+    asset_ids = set[AssetId]().union(*[assets.outsiders(*want) for want in wanted])
+    return tuple(sorted(aggregated_ids)), tuple(sorted(asset_ids))
 
 
 def _pairs(questions: Sequence[Question]) -> list[tuple[Question, ...]]:
@@ -249,10 +304,11 @@ def _mate(question: Question, solana: Mapping[AccountAddress, Question]) -> Acco
     return None
 
 
-def _call(pair: Sequence[Sought]) -> _Call:
-    aggregated_ids = set[str]().union(*[one.aggregated_ids for one in pair])
-    asset_ids = set[AssetId]().union(*[one.asset_ids for one in pair])
-    return _Call(tuple(one.address for one in pair), sorted(aggregated_ids), sorted(asset_ids))
+def _call(together: Sequence[Sought]) -> _Call:
+    aggregated_ids = set[str]().union(*[one.aggregated_ids for one in together])
+    asset_ids = set[AssetId]().union(*[one.asset_ids for one in together])
+    addresses = tuple(address for one in together for address in one.addresses)
+    return _Call(addresses, sorted(aggregated_ids), sorted(asset_ids))
 
 
 def _account(address: AccountAddress) -> str:

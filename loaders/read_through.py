@@ -66,7 +66,8 @@ class ReadThrough(Generic[K, V]):
 
     ``fetch`` asks upstream for some questions, as many a request as it can, until the event-loop time that it gets,
     and lands each answer as it comes; it may answer more than it was asked. ``name`` is the canonical spelling of a
-    question. ``incomplete`` says why an answer lacks something: such an answer is served and not kept.
+    question. ``incomplete`` says why an answer lacks something: an earlier whole one is served in its place, or else
+    it is served itself, and not kept; neither is one that is ``passing``.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ReadThrough(Generic[K, V]):
         codec: Codec[V],
         lifetime: Lifetime,
         incomplete: Callable[[V], LoadError | None] = lambda value: None,
+        passing: Callable[[V], bool] = lambda value: False,
     ) -> None:
         self._caches = caches
         self._memory = caches.memory
@@ -90,6 +92,7 @@ class ReadThrough(Generic[K, V]):
         self._codec = codec
         self._lifetime = lifetime
         self._incomplete = incomplete
+        self._passing = passing
         self._flights: dict[K, _Flight[K, V]] = {}
         self._shared = None if caches.store is None else SharedCache(caches.store, kind, codec, lifetime)
 
@@ -97,10 +100,10 @@ class ReadThrough(Generic[K, V]):
         """What memory holds, however old."""
         return self._memory.get(self._key(key))
 
-    def has_fresh(self, key: K) -> bool:
-        """Whether memory can answer without asking anyone."""
+    def fresh(self, key: K) -> V | None:
+        """What memory can answer without asking anyone; None when it cannot."""
         entry = self.peek(key)
-        return entry is not None and entry.age(self._lifetime) is Age.FRESH
+        return entry.value if entry is not None and entry.age(self._lifetime) is Age.FRESH else None
 
     async def load(self, keys: Iterable[K], deadline: float) -> dict[K, Outcome[V]]:
         """An answer or a failure for each question, at the latest shortly after the event-loop time ``deadline``."""
@@ -197,9 +200,9 @@ class ReadThrough(Generic[K, V]):
         keys, token = list(flight.landed), new_token()
         try:
             ours, theirs = await self._ask_shared(flight, keys, token)
-            await asyncio.gather(
-                self._ask_upstream(flight, ours, token, deadline), self._ask_others(flight, theirs, deadline)
-            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._ask_upstream(flight, ours, token, deadline))
+                group.create_task(self._ask_others(flight, theirs, deadline))
         except Exception as error:
             for landed in flight.landed.values():
                 if not landed.done():
@@ -261,9 +264,11 @@ class ReadThrough(Generic[K, V]):
     def _keep(self, key: K, outcome: Outcome[V]) -> Entry[V] | Failure | None:
         """Keeps an answer in memory; gives what there is to tell the other replicas."""
         if isinstance(outcome, LoadError):
+            if _is_a_cap(outcome):
+                return None  # it says nothing of the upstream
             entry = self.peek(key)
             return Failure(outcome, _rest_seconds(outcome, 0 if entry is None else entry.failures))
-        if self._incomplete(outcome.value) is not None:
+        if self._passing(outcome.value) or self._incomplete(outcome.value) is not None:
             return None
         entry = Entry(outcome.value, outcome.fetched_at, self._codec.size(outcome.value))
         self._memory.put(self._key(key), entry)
@@ -272,11 +277,12 @@ class ReadThrough(Generic[K, V]):
     def _settled(self, key: K, outcome: Outcome[V]) -> Outcome[V]:
         """What is served of an outcome: an earlier answer rather than none, or than one that lacks something."""
         if isinstance(outcome, LoadError):
-            return self._or_stale(key, outcome)
-        if outcome.stale is not None:
-            return self._or_stale(key, outcome.stale, instead=outcome)
-        lack = self._incomplete(outcome.value)
-        return outcome if lack is None else self._or_stale(key, lack, instead=outcome)
+            return self._or_stale(key, outcome, remember=not _is_a_cap(outcome))
+        lack = self._incomplete(outcome.value) if outcome.stale is None else outcome.stale
+        if lack is None:
+            return outcome
+        lack = type(lack)(calls=lack.calls | outcome.calls, retry_after_seconds=lack.retry_after_seconds)
+        return self._or_stale(key, lack, instead=outcome)
 
     def _end_behind(self, kept: Mapping[K, Entry[V] | Failure | None], token: str) -> None:
         shared = self._shared
@@ -308,7 +314,7 @@ class ReadThrough(Generic[K, V]):
             await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
             pause = min(pause * 1.5, longest)
             try:
-                said = await self._shared.board([self._key(key) for key in pending], token, wanted=2)
+                said = await self._shared.board([self._key(key) for key in pending], token, awaits=True)
             except SharedStoreError:
                 await self._ask_upstream(flight, pending, token, deadline)
                 return
@@ -357,11 +363,14 @@ def _spent(error: LoadError | None) -> LoadError | None:
     return None if error is None else type(error)(retry_after_seconds=error.retry_after_seconds)
 
 
+def _is_a_cap(outcome: Outcome[V]) -> bool:
+    """Whether a question was not asked because one operation had asked too many."""
+    return isinstance(outcome, BudgetExhaustedError) and outcome.retry_after_seconds is None
+
+
 def _is_anothers(outcome: Outcome[V]) -> bool:
     """Whether a question failed because the time or the cap of the operation was up that asked it."""
-    if isinstance(outcome, BudgetExhaustedError):
-        return outcome.retry_after_seconds is None
-    return isinstance(outcome, UpstreamTimeoutError)
+    return isinstance(outcome, UpstreamTimeoutError) or _is_a_cap(outcome)
 
 
 def _without_calls(outcome: Outcome[V]) -> Outcome[V]:

@@ -2,7 +2,8 @@
 
 The bytes are: a seal over all the others; how many holders and tokens there are; the holders' keys in ascending
 order, all of one size; where each text begins and ends; the texts. A holder's text is ``token amount token amount …``
-with tokens by number, a token's is ``address symbol``; the tokens' texts follow those of the holders.
+with tokens by number, and a ``?`` before it if some of it could not be read; a token's is ``address symbol``. The
+tokens' texts follow those of the holders.
 
 A child process runs ``main`` for answers so large that to read them here would hold up everything else. It imports
 this module without its package, hence nothing but the standard library, identifiers and amounts.
@@ -32,7 +33,8 @@ _FORMAT = b"chain\0\0\1"
 _DIGEST_BYTES = 16
 SEAL_BYTES = len(_FORMAT) + _DIGEST_BYTES
 HEAD = Struct("<?II")
-"""Whether rows are missing, how many holders, how many tokens."""
+"""Whether rows of nobody knows whom are missing, how many holders, how many tokens."""
+DOUBT = "?"
 BOUNDS = Struct("<II")
 """Two neighbours of the numbers that say where texts begin and end."""
 BOUND_BYTES = BOUNDS.size // 2
@@ -104,6 +106,7 @@ class _Index:
         self._unreadable = False
         self._tokens: list[str] = []
         self._balances: dict[bytes, dict[AssetId, tuple[int, Decimal]]] = defaultdict(dict)
+        self._doubtful: set[bytes] = set()
         self._keys: dict[str, bytes] = {}
 
     def add(self, token: Any) -> None:
@@ -117,23 +120,32 @@ class _Index:
         try:
             asset_id = AssetId.of_token(self._chain_id, address)
         except InvalidIdError:
-            self._unreadable |= bool(rows)
-            return
+            asset_id = None
         for row in rows:
-            try:
-                self._add_row(asset_id, row)
-            except ValueError:
-                self._unreadable = True
+            self._add_row(asset_id, row)
         self._tokens.append(f"{address} {symbol}")
 
-    def _add_row(self, asset_id: AssetId, row: Any) -> None:
-        match row:
-            case {"holderAddress": {"account": str(account)}, "balance": balance}:
-                key, amount = self._key(account), _amount(balance)
-            case _:
-                raise ValueError("expected an object with holderAddress and balance")
-        _, first = self._balances[key].setdefault(asset_id, (len(self._tokens), amount))
-        self._unreadable |= first != amount  # one row per token: two unlike ones cannot both be true
+    def _add_row(self, asset_id: AssetId | None, row: Any) -> None:
+        try:
+            match row:
+                case {"holderAddress": {"account": str(account)}}:
+                    key = self._key(account)
+                case _:
+                    raise ValueError("expected an object with holderAddress")
+        except ValueError:
+            self._unreadable = True
+            return
+        balances = self._balances[key]
+        try:
+            amount = _amount(row.get("balance"))
+        except ValueError:
+            asset_id = None
+        if asset_id is None:
+            self._doubtful.add(key)
+            return
+        _, first = balances.setdefault(asset_id, (len(self._tokens), amount))
+        if first != amount:  # one row per token: two unlike ones cannot both be true
+            self._doubtful.add(key)
 
     def _key(self, account: str) -> bytes:
         key = self._keys.get(account)
@@ -141,10 +153,14 @@ class _Index:
             key = self._keys[account] = key_of(holder_on(self._chain_id, account))
         return key
 
+    def _text(self, key: bytes) -> str:
+        words = [f"{token} {amount}" for token, amount in self._balances[key].values()]
+        return " ".join([DOUBT, *words] if key in self._doubtful else words)
+
     def sealed(self) -> bytes:
         """The index as bytes."""
         keys = sorted(self._balances)
-        texts = [" ".join(f"{token} {amount}" for token, amount in self._balances[key].values()) for key in keys]
+        texts = [self._text(key) for key in keys]
         # JSON can escape half a surrogate pair, and a symbol is kept as it was sent.
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts + self._tokens]
         bounds = list(accumulate(map(len, encoded), initial=0))

@@ -10,7 +10,18 @@ from weakref import WeakValueDictionary
 
 from loaders.caip import AccountAddress, ChainId
 from loaders.errors import UpstreamResponseError
-from loaders.snapshot_blob import BOUND_BYTES, BOUNDS, HEAD, SEAL_BYTES, build, command, key_bytes, key_of, seal
+from loaders.snapshot_blob import (
+    BOUND_BYTES,
+    BOUNDS,
+    DOUBT,
+    HEAD,
+    SEAL_BYTES,
+    build,
+    command,
+    key_bytes,
+    key_of,
+    seal,
+)
 from loaders.upstream.ondo import BalanceRecord
 
 INLINE_BYTES = 64 * 1024
@@ -24,7 +35,7 @@ _turns: WeakValueDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = Weak
 class ChainSnapshot:
     """The balances of one whole chain, indexed by holder.
 
-    ``unreadable`` says that some rows of the answer are missing, or that two rows contradict each other. A holder
+    ``unreadable`` says that some rows of the answer are missing, nobody knows whose. A holder
     has no object of its own: a snapshot is as large as its ``blob``.
     """
 
@@ -48,19 +59,22 @@ class ChainSnapshot:
         """How many holders there are."""
         return self._holders
 
-    def rows_of(self, holder: AccountAddress) -> tuple[BalanceRecord, ...]:
-        """What an address holds, one row a token; none for an address that is not there."""
+    def of(self, holder: AccountAddress) -> tuple[tuple[BalanceRecord, ...], bool]:
+        """What an address holds, one row a token, and whether some of it could not be read.
+
+        No rows for an address that is not there.
+        """
         if holder.namespace is not self.chain_id.namespace:
-            return ()
+            return (), False
         key = key_of(holder)
         place = bisect_left(range(self._holders), key, key=self._key)
         if place == self._holders or self._key(place) != key:
-            return ()
-        words = self._text(place).split(" ")
-        return tuple(
-            self._record(int(token), holder, Decimal(amount))
-            for token, amount in zip(words[::2], words[1::2], strict=True)
-        )
+            return (), False
+        words = self._text(place).split()
+        doubtful = words[:1] == [DOUBT]
+        pairs = iter(words[1:] if doubtful else words)
+        rows = [self._record(int(token), holder, Decimal(amount)) for token, amount in zip(pairs, pairs, strict=True)]
+        return tuple(rows), doubtful
 
     def _key(self, place: int) -> bytes:
         start = self._keys_at + place * self._key_bytes

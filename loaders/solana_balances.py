@@ -256,7 +256,8 @@ class SolanaBalances:
         """The questions that a filter comes to: all of the owner's rows if they are known already."""
         for zero in (True, False) if not narrowed.zero else (True,):
             everything = RowsOf(owner, RowFilter(None, None, None, zero))
-            if everything.narrowed.covers(narrowed) and self.rows.has_fresh(everything):
+            known = self.rows.fresh(everything) if everything.narrowed.covers(narrowed) else None
+            if known is not None and not (known.truncated or known.unreadable):
                 return [everything]
         return [RowsOf(owner, part) for part in _parts(narrowed, self._plan.batch)]
 

@@ -108,7 +108,7 @@ class Telemetry(SchemaExtension):
         requests = self._requests
         return {
             "upstream": {
-                name: {"requests": count, "milliseconds": round(requests.seconds[name] * 1_000, 3)}
+                name: {"requests": count, "milliseconds": round(requests.seconds.get(name, 0.0) * 1_000, 3)}
                 for name, count in requests.requests.items()
             }
         }

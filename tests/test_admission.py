@@ -11,13 +11,17 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from loaders.upstream.simulator.base import Fault
 from schema.http.admission import Admission
-from server import Settings, create_app
-from tests.service import TOTAL, get, serve
+from schema.http.body import BufferedBody
+from server import GraphQLApp, Settings, create_app
+from tests.graph import Graph
+from tests.service import TOTAL, get, post, serve
 
 
 class Gate:
@@ -122,29 +126,60 @@ async def test_a_place_that_its_request_leaves_is_free_again(place: str) -> None
     assert value("walletgraph_operations_running") == 0
 
 
-async def test_a_refusal_is_a_graphql_answer_that_comes_before_the_body_is_read() -> None:
+async def test_a_refusal_is_a_graphql_answer_and_the_probes_are_never_held_back(demo: Graph) -> None:
+    graphql = GraphQLApp(demo.upstreams, max_operations=1, max_queued_operations=0)
+    demo.simulators.ondo.inject(Fault("hang"))
+    async with serve(graphql) as url, aiohttp.ClientSession() as session:
+        hanging = asyncio.create_task(session.post(url, json={"query": TOTAL}))
+        await until(lambda: value("walletgraph_operations_running") == 1)
+        async with session.post(url, json={"query": TOTAL}) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "1")
+            (error,) = (await response.json())["errors"]
+            assert error["extensions"] == {"code": "RATE_LIMITED"}
+        hanging.cancel()
+        await until(lambda: value("walletgraph_operations_running") == 0)
+        demo.simulators.ondo.heal()
+        async with session.post(url, json={"query": TOTAL}) as response:
+            assert response.status == 200
+
+
+async def test_a_slow_body_takes_nobodys_place() -> None:
     app = create_app(Settings(demo=True, max_operations=1, max_queued_operations=0, _env_file=None))
     async with serve(app) as url:
         host, port = url.removeprefix("http://").split(":")
-        head = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
-        _, slow_writer = await asyncio.open_connection(host, int(port))
-        slow_writer.write(head)
-        await until(lambda: value("walletgraph_operations_running") == 1)
-        refused, refused_writer = await asyncio.open_connection(host, int(port))
-        refused_writer.write(head)
-        async with asyncio.timeout(10):
-            answer = (await refused.readuntil(b"}]}")).decode()
-        assert answer.startswith("HTTP/1.1 503 ")
-        assert "retry-after: 1\r\n" in answer
-        assert "content-type: application/json\r\n" in answer
-        assert '"extensions":{"code":"RATE_LIMITED"}' in answer
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        await writer.drain()
+        assert (await post(url, TOTAL))["data"]
         for path in ("healthz", "readyz", "metrics"):
             assert (await get(f"{url}/{path}"))[0] == 200
-        slow_writer.close()
-        refused_writer.close()
-        await until(lambda: value("walletgraph_operations_running") == 0)
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{url}/graphql", json={"query": TOTAL}) as response,
-        ):
-            assert response.status == 200
+        writer.close()
+
+
+async def done(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+
+
+async def test_a_body_that_never_ends_is_given_up() -> None:
+    async with serve(Starlette(routes=[Mount("/", BufferedBody(done, max_bytes=9, seconds=0.2))])) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12345678")
+        async with asyncio.timeout(10):
+            answer = await reader.readuntil(b"}]}")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+@pytest.mark.parametrize(("size", "status"), [(0, 200), (9, 200), (10, 413), (1_000_000, 413)])
+async def test_a_body_is_taken_up_to_its_limit(size: int, status: int) -> None:
+    async with (
+        serve(Starlette(routes=[Mount("/", BufferedBody(done, max_bytes=9))])) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url, data=b"x" * size) as response,
+    ):
+        assert response.status == status
+        assert (await response.text() == f"{size} bytes") is (status == 200)

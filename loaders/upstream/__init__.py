@@ -139,6 +139,7 @@ class Upstreams:
             requests_per_minute=requests_per_minute,
             connections=connections,
             max_waiting=settings.max_upstream_waiting,
+            background=self.background,
             shared=self.store,
             shared_name=fingerprint(base_url, headers),
         )
@@ -147,8 +148,9 @@ class Upstreams:
             failure_rate=settings.breaker_failure_rate,
             min_requests=settings.breaker_min_requests,
             open_seconds=settings.breaker_open_seconds,
+            background=self.background,
             shared=self.store,
-            shared_name=f"{urlsplit(base_url).hostname}:{urlsplit(base_url).port or ''}",
+            shared_name=f"{name}:{urlsplit(base_url).hostname}:{urlsplit(base_url).port or ''}",
         )
         policy = RequestPolicy(
             request_seconds=settings.request_timeout_seconds,

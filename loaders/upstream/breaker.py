@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections import deque
 from enum import Enum
 
 from loaders.errors import CircuitOpenError
+from loaders.upstream.background import Background
 from loaders.upstream.logs import log
 from loaders.upstream.metrics import BREAKER_STATE
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
@@ -21,7 +23,7 @@ _ADMIT = Script("""
 local open = redis.call('PTTL', KEYS[1])
 if open > 0 then return -open end
 if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-if redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) then return 1 end
+if redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[1]) then return 1 end
 return -500
 """)
 _OPEN = Script("""
@@ -31,6 +33,7 @@ redis.call('DEL', KEYS[3])
 return 1
 """)
 _CLOSE = Script("return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])")
+_GIVE_UP = Script("return redis.call('GET', KEYS[3]) == ARGV[1] and redis.call('DEL', KEYS[3])")
 
 
 class BreakerState(Enum):
@@ -55,6 +58,7 @@ class Breaker:
         failure_rate: float,
         min_requests: int,
         open_seconds: float,
+        background: Background,
         shared: SharedStore | None = None,
         shared_name: str = "",
     ) -> None:
@@ -62,6 +66,8 @@ class Breaker:
         self._failure_rate = failure_rate
         self._min_requests = min_requests
         self._first_open_seconds = self._open_seconds = open_seconds
+        self._background = background
+        self._replica = uuid.uuid4().hex
         self._shared = shared
         self._keys = [f"{KEY_PREFIX}:breaker:{shared_name}:{part}" for part in ("open", "tripped", "probe")]
         self._outcomes: deque[tuple[float, bool]] = deque()
@@ -70,7 +76,7 @@ class Breaker:
         self._tripped = False
         self._told = False  # whether the other replicas know
         self._probe_until = 0.0
-        BREAKER_STATE.labels(name).set(0)
+        BREAKER_STATE.labels(name).set_function(lambda: self.state.value)
 
     @property
     def state(self) -> BreakerState:
@@ -91,7 +97,6 @@ class Breaker:
         await self._heed_others()
         if self._tripped:
             self._probe_until = time.monotonic() + _PROBE_SECONDS
-            self._show()
         return self._tripped
 
     async def record(self, ok: bool | None, *, probe: bool) -> None:
@@ -100,6 +105,7 @@ class Breaker:
             # What was under way when it opened says nothing of how the upstream does now.
             if probe and ok is None:
                 self._probe_until = 0.0
+                self._background.start(self._give_up())  # we may be cancelled
             elif probe:
                 await (self._close() if ok else self._open())
         elif self._failure_rate and ok is not None:
@@ -120,7 +126,7 @@ class Breaker:
         if self._shared is None:
             return
         try:
-            said = int(await self._shared.run(_ADMIT, self._keys, [int(_PROBE_SECONDS * 1_000)]))
+            said = int(await self._shared.run(_ADMIT, self._keys, [int(_PROBE_SECONDS * 1_000), self._replica]))
         except SharedStoreError:
             return
         if said < 0:
@@ -135,7 +141,6 @@ class Breaker:
         self._tripped, self._told = True, told
         self._open_until = open_until
         self._probe_until = 0.0
-        self._show()
 
     def _reset(self) -> None:
         self._tripped = self._told = False
@@ -143,7 +148,6 @@ class Breaker:
         self._open_seconds = self._first_open_seconds
         self._outcomes.clear()
         self._failures = 0
-        self._show()
 
     async def _open(self) -> None:
         milliseconds = int(self._open_seconds * 1_000)
@@ -152,12 +156,15 @@ class Breaker:
         self._told = await self._tell(_OPEN, [milliseconds, milliseconds + int(_LONGEST_OPEN_SECONDS * 1_000)])
         log.warning("circuit opened", source=self._name, seconds=milliseconds / 1_000)
 
+    async def _give_up(self) -> None:
+        await self._tell(_GIVE_UP, [self._replica])
+
     async def _close(self) -> None:
         self._reset()
         await self._tell(_CLOSE, [])
         log.info("circuit closed", source=self._name)
 
-    async def _tell(self, script: Script, args: list[int]) -> bool:
+    async def _tell(self, script: Script, args: list[int | str]) -> bool:
         if self._shared is None:
             return False
         try:
@@ -165,6 +172,3 @@ class Breaker:
         except SharedStoreError:
             return False  # each replica for itself, then
         return True
-
-    def _show(self) -> None:
-        BREAKER_STATE.labels(self._name).set(self.state.value)

@@ -18,8 +18,10 @@ from loaders.errors import (
     UpstreamRateLimitedError,
     UpstreamTimeoutError,
 )
+from loaders.upstream.background import Background
 from loaders.upstream.metrics import BUDGET_LEFT, RUNNING, WAITING
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
+from loaders.upstream.turnstile import Turnstile
 
 _WINDOW_SECONDS = 60.0
 _WINDOW_MILLISECONDS = 60_000
@@ -32,6 +34,9 @@ _LONGEST_SILENCE_SECONDS = 60.0
 
 # OneBalance's public key is limited to 60 requests a minute and to one connection.
 _SINGLE_CONNECTION_LIMIT = 60
+
+# A limit beyond that limits nobody; every request of a window has its place in the log.
+_LARGEST_LIMIT = 10_000
 
 # Who finds the one connection taken is the next to have it, as long as he keeps asking for it.
 #
@@ -78,11 +83,11 @@ local missing = used_upstream - redis.call('ZCOUNT', KEYS[1], now - window, '+in
 for i = 1, missing do redis.call('ZADD', KEYS[1], now, 'stranger:' .. ARGV[1] .. ':' .. i) end
 redis.call('PEXPIRE', KEYS[1], window)
 if tonumber(ARGV[5]) > 0 then redis.call('SET', KEYS[3], ARGV[5], 'EX', 86400) end
-if blocked > 0 then redis.call('SET', KEYS[2], ARGV[6], 'PX', blocked) end
+if blocked > redis.call('PTTL', KEYS[2]) then redis.call('SET', KEYS[2], ARGV[6], 'PX', blocked) end
 return 1
 """)
 
-_Refusal = type[LoadError]
+_EXHAUSTED: type[LoadError] = BudgetExhaustedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +113,27 @@ class Budget:
         requests_per_minute: int | None,
         connections: int | None,
         max_waiting: int,
+        background: Background,
         shared: SharedStore | None = None,
         shared_name: str = "",
     ) -> None:
-        self._name = name
         self._limit = requests_per_minute
         self._learns_limit = requests_per_minute is None
         self._fixed_connections = connections
         self._max_waiting = max_waiting
+        self._background = background
         self._shared = shared
-        self._keys = [f"{KEY_PREFIX}:budget:{shared_name}:{part}" for part in ("log", "blocked", "limit", "next")]
+        self._keys = [f"{KEY_PREFIX}:budget:{shared_name}:{part}" for part in ("log", "silence", "limit", "next")]
         self._replica = uuid.uuid4().hex
-        self._running = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._connections = Turnstile(self._places)
+        self._head = Turnstile(lambda: 1)
+        self._sent = 0
         self._log: deque[float] = deque()
         self._silent_until = 0.0
-        self._silent_for: _Refusal = UpstreamRateLimitedError
+        self._silent_for: type[LoadError] = UpstreamRateLimitedError
+        RUNNING.labels(name).set_function(lambda: self._sent)
+        WAITING.labels(name).set_function(lambda: self._waiting)
+        BUDGET_LEFT.labels(name).set_function(lambda: math.inf if self.left is None else self.left)
 
     @property
     def left(self) -> int | None:
@@ -138,16 +148,23 @@ class Budget:
         ``UpstreamTimeoutError`` when all connections stay busy.
         """
         self._refuse_in_vain(deadline)
-        WAITING.labels(self._name).inc()
         try:
-            await self._take_connection(deadline)
-        finally:
-            WAITING.labels(self._name).dec()
-        try:
-            return await self._take_budget(deadline)
-        except BaseException:
-            self._release_connection()
-            raise
+            await self._connections.enter(deadline)
+            try:
+                await self._head.enter(deadline)  # who comes first is counted first
+                try:
+                    permit = await self._take(deadline)
+                finally:
+                    self._head.leave()
+            except BaseException:
+                self._connections.leave()
+                raise
+        except TimeoutError:
+            if (wait := self._wait_for_budget(0)) > 0:
+                raise BudgetExhaustedError(retry_after_seconds=math.ceil(wait)) from None
+            raise UpstreamTimeoutError from None
+        self._sent += 1
+        return permit
 
     async def leave(
         self, permit: Permit, headers: Mapping[str, str] | None, failure: LoadError | None = None
@@ -157,39 +174,39 @@ class Budget:
         ``headers`` None: there was no answer that could tell of limits.
         """
         now = time.monotonic()
-        self._running -= 1
+        self._sent -= 1
         self._log.append(now)
         used_upstream = 0 if headers is None else self._learn(headers)
         if permit.renewal is None:  # else the shared log has the requests of others
-            self._log.extend([now] * min(used_upstream - self._used(), self._limit or 0))
+            self._log.extend([now] * (used_upstream - self._used()))
         silence = 0.0 if failure is None else min(failure.retry_after_seconds or 0, _LONGEST_SILENCE_SECONDS)
         if failure is not None and now + silence > self._silent_until:
             self._silent_until, self._silent_for = now + silence, type(failure)
-        self._let_in()
-        self._show()
-        if permit.renewal is not None and self._shared is not None:
+        told = None
+        if permit.renewal is not None:
             permit.renewal.cancel()
-            limit = self._limit if self._learns_limit else 0
-            code = "" if failure is None else failure.code.value
-            args = [permit.id, used_upstream, _WINDOW_MILLISECONDS, int(silence * 1_000), limit or 0, code]
-            try:
-                await self._shared.run(_LEAVE, self._keys, args)
-            except SharedStoreError:
-                return  # the lease ends by itself
+            told = self._tell(permit.id, used_upstream, silence, "" if failure is None else failure.code.value)
+        self._connections.leave()
+        if told is not None:  # the next one here must find the connection free; what cancels us stops it not
+            await asyncio.shield(told)
 
-    @property
-    def _connections(self) -> int:
+    def _places(self) -> int:
         if self._fixed_connections is not None:
             return self._fixed_connections
         unknown = self._limit is None
         return 1 if unknown or 0 < (self._limit or 0) <= _SINGLE_CONNECTION_LIMIT else 64
+
+    @property
+    def _waiting(self) -> int:
+        """Those in line, and those who have a connection and no budget yet."""
+        return self._connections.waiting + self._connections.inside - self._sent
 
     def _used(self) -> int:
         """Requests of this replica that upstream may count at this moment, those under way included."""
         past = time.monotonic() - _WINDOW_SECONDS
         while self._log and self._log[0] <= past:
             self._log.popleft()
-        return self._running + len(self._log)
+        return self._sent + len(self._log)
 
     def _wait_for_budget(self, ahead: int) -> float:
         """Seconds until there is room for one more than ``ahead``, a whole window where that is unknown."""
@@ -206,83 +223,69 @@ class Budget:
         silence = self._silent_until - time.monotonic()
         if silence > 0 and silence >= patience:
             raise self._silent_for(retry_after_seconds=math.ceil(silence))
-        if len(self._queue) >= self._max_waiting:
+        if not self._connections.is_free and self._connections.waiting >= self._max_waiting:
             raise BudgetExhaustedError(retry_after_seconds=1)
-        wait = self._wait_for_budget(len(self._queue))
+        wait = self._wait_for_budget(self._waiting)
         if wait > 0 and wait >= patience:
             raise BudgetExhaustedError(retry_after_seconds=math.ceil(wait))
 
-    async def _take_connection(self, deadline: float) -> None:
-        if self._running < self._connections and not self._queue:
-            self._running += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._release_connection()  # it was ours already
-            with suppress(ValueError):
-                self._queue.remove(turn)
-            if isinstance(error, TimeoutError):
-                if (wait := self._wait_for_budget(0)) > 0:
-                    raise BudgetExhaustedError(retry_after_seconds=math.ceil(wait)) from None
-                raise UpstreamTimeoutError from None
-            raise
-
-    def _release_connection(self) -> None:
-        self._running -= 1
-        self._let_in()
-
-    def _let_in(self) -> None:
-        while self._queue and self._running < self._connections:
-            turn = self._queue.popleft()
-            if not turn.done():
-                self._running += 1
-                turn.set_result(None)
-
-    async def _take_budget(self, deadline: float) -> Permit:
+    async def _take(self, deadline: float) -> Permit:
+        """Waits for the end of a silence, for room in the log, and for the other replicas."""
         while True:
+            wait, refusal = self._wait_for_budget(0), _EXHAUSTED
             silence = self._silent_until - time.monotonic()
-            # One of the requests under way is this one.
-            wait = self._wait_for_budget(-1)
-            refusal: _Refusal = BudgetExhaustedError
             if silence > wait:
                 wait, refusal = silence, self._silent_for
             if wait <= 0:
-                entered = await self._enter_shared()
-                if isinstance(entered, Permit):
-                    self._show()
-                    return entered
-                wait, refusal = entered
+                permit, wait, refusal = await self._enter_shared()
+                if permit is not None:
+                    return permit
             if wait >= deadline - asyncio.get_running_loop().time():
                 raise refusal(retry_after_seconds=math.ceil(wait))
             await asyncio.sleep(wait)
 
-    async def _enter_shared(self) -> Permit | tuple[float, _Refusal]:
+    async def _enter_shared(self) -> tuple[Permit | None, float, type[LoadError]]:
         """A permit, or how long to wait for one and what stands in the way."""
         identity = uuid.uuid4().hex
         if self._shared is None or self._limit == 0:
-            return Permit(identity)
+            return Permit(identity), 0.0, _EXHAUSTED
         limit = -1 if self._limit is None else self._limit
-        connections = self._connections if self._connections == 1 else 0
+        places = self._places()
+        args = [
+            limit,
+            places if places == 1 else 0,
+            _WINDOW_MILLISECONDS,
+            _LEASE_MILLISECONDS,
+            identity,
+            self._replica,
+        ]
         try:
-            said, number, learned = await self._shared.run(
-                _ENTER,
-                self._keys,
-                [limit, connections, _WINDOW_MILLISECONDS, _LEASE_MILLISECONDS, identity, self._replica],
-            )
+            said, milliseconds, learned = await self._shared.run(_ENTER, self._keys, args)
         except SharedStoreError:
-            return Permit(identity)
+            return Permit(identity), 0.0, _EXHAUSTED
+        except asyncio.CancelledError:
+            self._tell(identity, 0, 0.0, "")  # it may have been let in
+            raise
         if self._limit is None and learned > 0:
             self._limit = learned
         if said == b"entered":
-            return Permit(identity, asyncio.create_task(self._renew(self._shared, identity)))
+            renewal = self._background.start(self._renew(self._shared, identity))
+            return Permit(identity, renewal), 0.0, _EXHAUSTED
         if said == b"busy":
-            return _POLL_SECONDS, BudgetExhaustedError
-        return number / 1_000, LOAD_ERRORS.get(said.decode(), BudgetExhaustedError)
+            return None, _POLL_SECONDS, _EXHAUSTED
+        return None, milliseconds / 1_000, LOAD_ERRORS.get(said.decode(), _EXHAUSTED)
+
+    def _tell(self, identity: str, used_upstream: int, silence: float, code: str) -> asyncio.Task[None]:
+        """Tells the other replicas of the end of a request."""
+        limit = (self._limit or 0) if self._learns_limit else 0
+
+        async def tell() -> None:
+            if self._shared is not None:
+                args = [identity, used_upstream, _WINDOW_MILLISECONDS, int(silence * 1_000), limit, code]
+                with suppress(SharedStoreError):  # the lease ends by itself
+                    await self._shared.run(_LEAVE, self._keys, args)
+
+        return self._background.start(tell())
 
     async def _renew(self, shared: SharedStore, identity: str) -> None:
         while True:
@@ -291,17 +294,14 @@ class Budget:
                 await shared.run(_RENEW, self._keys[:1], [identity, _LEASE_MILLISECONDS, _WINDOW_MILLISECONDS])
 
     def _learn(self, headers: Mapping[str, str]) -> int:
-        """What the upstream has counted, by its headers; 0 when it does not say."""
+        """What the upstream has counted, by its headers; 0 when it does not say, or counts more than we can."""
         limit, remaining = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-remaining"))
+        if limit is not None and limit > _LARGEST_LIMIT:
+            limit = None
         if self._learns_limit and (limit or self._limit is None):
             self._limit = limit or 0
-            self._let_in()
+            self._connections.let_in()
         return max(0, limit - remaining) if limit and remaining is not None else 0
-
-    def _show(self) -> None:
-        RUNNING.labels(self._name).set(self._running)
-        if (left := self.left) is not None:
-            BUDGET_LEFT.labels(self._name).set(left)
 
 
 def _number(text: str | None) -> int | None:

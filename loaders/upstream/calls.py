@@ -15,11 +15,22 @@ class RequestLog:
 
     requests: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    begun: int = 0
 
-    def add(self, upstream: str, seconds: float) -> None:
+    @property
+    def count(self) -> int:
+        """How many there were, those under way included."""
+        return sum(self.requests.values())
+
+    def begin(self, upstream: str) -> None:
         """Count one request of an upstream."""
         self.requests[upstream] = self.requests.get(upstream, 0) + 1
+
+    def take_back(self, upstream: str) -> None:
+        """Count one less: it was not sent."""
+        self.requests[upstream] -= 1
+
+    def end(self, upstream: str, seconds: float) -> None:
+        """Add how long one took."""
         self.seconds[upstream] = self.seconds.get(upstream, 0.0) + seconds
 
 

@@ -246,13 +246,17 @@ class HttpClient:
         """One request; raises ``_RequestError``."""
         operation = current_log()
         if operation is not None:
-            if operation.begun >= self._policy.max_per_operation:
+            if operation.count >= self._policy.max_per_operation:
                 raise _RequestError(BudgetExhaustedError(), None, again=False)
-            operation.begun += 1
+            operation.begin(self.name)
         try:
             permit = await self.budget.enter(question.deadline)
-        except LoadError as error:
-            raise _RequestError(error, None, again=False) from error
+        except BaseException as error:
+            if operation is not None:
+                operation.take_back(self.name)
+            if isinstance(error, LoadError):
+                raise _RequestError(error, None, again=False) from error
+            raise
         headers: Mapping[str, str] | None = None
         failure: LoadError | None = None
         status: int | None = None
@@ -313,7 +317,7 @@ class HttpClient:
         REQUESTS.labels(self.name, "none" if status is None else str(status), outcome).inc()
         operation = current_log()
         if operation is not None:
-            operation.add(self.name, seconds)
+            operation.end(self.name, seconds)
 
     @property
     def _timeout(self) -> aiohttp.ClientTimeout:

@@ -17,6 +17,7 @@ from loaders.upstream.logs import log
 from loaders.upstream.metrics import SHARED_AVAILABLE, SHARED_FAILURES
 
 _CONNECTIONS = 16
+_LARGE_COMMANDS = 2
 _CONNECT_SECONDS = 1.0
 _TURNS = 10
 _SLOW_ANSWERS = 3
@@ -48,13 +49,15 @@ class SharedStore:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         """Raises ValueError for a URL that is none of Redis."""
         self._timeout_seconds = timeout_seconds
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._turns = asyncio.Semaphore(_CONNECTIONS - _LARGE_COMMANDS)
+        self._large_turns = asyncio.Semaphore(_LARGE_COMMANDS)
         self._pool = redis.ConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
             socket_connect_timeout=_CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
+        self._pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
         self._redis = redis.Redis(connection_pool=self._pool)
         self._scripts: dict[Script, Any] = {}
         self._recovery: asyncio.Task[None] | None = None
@@ -95,7 +98,7 @@ class SharedStore:
         try:
             if not self.available:
                 raise SharedStoreError("the shared store is not available")
-            async with self._turns:
+            async with self._turns if timeout_seconds is None else self._large_turns:
                 if not self.available:  # it was given a rest meanwhile
                     raise SharedStoreError("the shared store is not available")
                 said = await _patiently(command, timeout_seconds or self._timeout_seconds)

@@ -19,7 +19,7 @@ _refused = refusal("The server has too much to do: try again.")
 class Admission:
     """Lets HTTP requests into an application, ``max_running`` at once; ``max_waiting`` wait in the order they came.
 
-    Who is one too many, or has waited for ``max_wait_seconds``, gets a 503 before the body is read.
+    Who is one too many, or has waited for ``max_wait_seconds``, gets a 503.
     """
 
     def __init__(self, app: ASGIApp, max_running: int, max_waiting: int, max_wait_seconds: float = 5.0) -> None:

@@ -22,6 +22,7 @@ from resolvers.context import RequestContext
 from schema import Schema
 from schema import schema as default_schema
 from schema.http.admission import Admission
+from schema.http.body import BufferedBody
 from schema.http.disconnect import CancelOnDisconnect
 from schema.playground import Playground
 
@@ -34,7 +35,8 @@ class GraphQLApp(GraphQL[RequestContext, None]):
 
     It is mounted by a host that keeps ``upstreams`` open while it serves (``async with upstreams:``). ``demo`` says
     on every response that the data is simulated. Of HTTP requests, ``max_operations`` run at once and
-    ``max_queued_operations`` wait; one that its client leaves is cancelled.
+    ``max_queued_operations`` wait; one that its client leaves is cancelled, and one with a body of more than
+    ``max_body_bytes`` refused.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class GraphQLApp(GraphQL[RequestContext, None]):
         demo: bool = False,
         max_operations: int = 128,
         max_queued_operations: int = 256,
+        max_body_bytes: int = 2 * 1024 * 1024,
     ) -> None:
         super().__init__(schema, subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,))
         self.upstreams = upstreams
@@ -52,7 +55,8 @@ class GraphQLApp(GraphQL[RequestContext, None]):
         self._extensions: Mapping[str, Any] = {"demo": _DEMO_NOTE} if demo else {}
         self._demo = demo
         self._playground = Playground()
-        self._http = Admission(CancelOnDisconnect(super().__call__), max_operations, max_queued_operations)
+        admitted = Admission(super().__call__, max_operations, max_queued_operations)
+        self._http = BufferedBody(CancelOnDisconnect(admitted), max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         serve = self._http if scope["type"] == "http" else super().__call__

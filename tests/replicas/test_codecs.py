@@ -17,7 +17,7 @@ from loaders.cache import Codec
 from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.errors import LoadError
 from loaders.ondo_balances import _HELD, Balance, Held
-from loaders.onebalance_balances import _SAID, Said
+from loaders.onebalance_balances import _WORDS, Said
 from loaders.onebalance_balances import Balance as AssetBalance
 from loaders.records import Aggregate, HoldingSource
 from loaders.registers import Register
@@ -112,7 +112,7 @@ mint = st.none() | st.builds(
 
 CODECS: dict[str, tuple[Codec[Any], st.SearchStrategy[Any]]] = {
     "ondo": (_HELD, held),
-    "onebalance": (_SAID, said()),
+    "onebalance": (_WORDS, st.dictionaries(ADDRESS, said(), min_size=1, max_size=2)),
     "solana token accounts": (_ROWS, rows),
     "solana native": (_NATIVES, native),
     "solana mints": (_METADATA, mint),
@@ -127,6 +127,8 @@ def digits(value: object) -> list[str]:
     """Every decimal in it as it is written: 1.0 and 1.00 are equal, and not the same."""
     if isinstance(value, Decimal):
         return [str(value)]
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in digits(one)]
     if isinstance(value, Said):
         return digits([b.value for b in value.rows.values()] + [a.value for a in value.aggregates])
     if isinstance(value, Held):

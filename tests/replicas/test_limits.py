@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from loaders.upstream.background import Background
 from loaders.upstream.budget import Budget
 from loaders.upstream.http import fingerprint
 from loaders.upstream.shared import SharedStore
@@ -123,7 +124,15 @@ async def store_at(redis_server: RedisServer) -> AsyncIterator[SharedStore]:
 def budget_of(onebalance: OneBalanceSimulator, store: SharedStore) -> Budget:
     """The budget of a replica that is asked nothing."""
     name = fingerprint(f"{onebalance.url}/api", {"x-api-key": onebalance.key})
-    return Budget(ONEBALANCE, requests_per_minute=60, connections=None, max_waiting=9, shared=store, shared_name=name)
+    return Budget(
+        ONEBALANCE,
+        requests_per_minute=60,
+        connections=None,
+        max_waiting=9,
+        background=Background(),
+        shared=store,
+        shared_name=name,
+    )
 
 
 async def test_a_long_request_counts_for_a_window_after_its_end(redis_server: RedisServer) -> None:
