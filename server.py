@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Literal
@@ -298,6 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logs(settings.log_format, settings.log_level)
+    # An operation that its client leaves has fields that were not begun yet.
+    warnings.filterwarnings("ignore", "coroutine 'GraphQLCoreConverter.* was never awaited", RuntimeWarning)
     with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
         Server(create_app(settings), settings).run()
     return 0

@@ -93,16 +93,20 @@ class ChainSnapshots:
         if self._threshold and address is not None:
             self._demand[chain_id].note(address)
 
-    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Fetched[ChainSnapshot] | None:
-        """A snapshot, if enough addresses were wanted of late; else None, and while the last could not be renewed."""
+    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Fetched[ChainSnapshot] | LoadError | None:
+        """A snapshot, or why it cannot be renewed, if enough addresses were wanted of late; else None.
+
+        None too for a minute after it could not be renewed.
+        """
         if not self._threshold or time.monotonic() < self._rests_until[chain_id]:
             return None
         if not await self._demand[chain_id].is_enough():
             return None
         outcome = (await self._kept[chain_id].load([None], deadline))[None]
-        if isinstance(outcome, LoadError) or outcome.stale is not None:
+        if not isinstance(outcome, LoadError) and outcome.stale is not None:
+            outcome = type(outcome.stale)(calls=outcome.calls)
+        if isinstance(outcome, LoadError):
             self._rests_until[chain_id] = time.monotonic() + _REST_SECONDS
-            return None
         return outcome
 
     def _read_through(self, caches: Caches, chain_id: ChainId) -> ReadThrough[None, ChainSnapshot]:

@@ -15,7 +15,7 @@ from loaders.errors import InvalidIdError, LoadError
 from loaders.read_through import Caches, ReadThrough
 from loaders.snapshot_blob import holder_on
 from loaders.snapshots import ChainSnapshot
-from loaders.upstream.http import Fetched
+from loaders.upstream.http import Fetched, after
 from loaders.upstream.ondo import BalanceRecord, OndoClient
 
 # Ondo serves the same bytes for a minute, by its page on endpoint caching.
@@ -171,6 +171,10 @@ class OndoBalances:
         snapshot = await self._snapshots.instead_of_each(chain_id, deadline)
         if snapshot is None:
             await self._fetch_each(places, deadline, land)
+            return
+        if isinstance(snapshot, LoadError):
+            calls = snapshot.calls
+            await self._fetch_each(places, deadline, lambda place, outcome: land(place, after(calls, outcome)))
             return
         for place in places:
             land(place, _of_snapshot(place, snapshot))

@@ -25,7 +25,7 @@ from loaders.source import (
     EVERYTHING,
     Question,
 )
-from loaders.upstream.http import Fetched
+from loaders.upstream.http import Fetched, after
 from loaders.upstream.onebalance import (
     AggregatedBalance,
     AssetBalanceRecord,
@@ -227,7 +227,7 @@ class OneBalanceBalances:
             words = await self._ask(replace(call, asset_ids=()), assets, deadline)
             named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
             return {
-                address: _refused(said, error if address.namespace in named else None, error.calls)
+                address: after(error.calls, _refused(said, error if address.namespace in named else None))
                 for address, said in words.items()
             }
         if len(call.addresses) == 1 or not call.asset_ids:
@@ -236,17 +236,12 @@ class OneBalanceBalances:
         for address in call.addresses:
             own = [asset_id for asset_id in call.asset_ids if asset_id.chain_id.namespace is address.namespace]
             alone = await self._ask(_Call((address,), (), own), assets, deadline)
-            words[address] = _refused(alone[address], None, error.calls)
+            words[address] = after(error.calls, alone[address])
         return words
 
 
-def _refused(
-    said: Fetched[Said] | LoadError, refused: LoadError | None, calls: frozenset[int]
-) -> Fetched[Said] | LoadError:
-    """An answer after a refusal, with the requests of both."""
-    if isinstance(said, LoadError):
-        return type(said)(calls=said.calls | calls, retry_after_seconds=said.retry_after_seconds)
-    return replace(said.with_value(replace(said.value, refused=refused)), calls=said.calls | calls)
+def _refused(said: Fetched[Said] | LoadError, refused: LoadError | None) -> Fetched[Said] | LoadError:
+    return said if isinstance(said, LoadError) else said.with_value(replace(said.value, refused=refused))
 
 
 def _joined(

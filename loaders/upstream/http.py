@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -76,6 +76,13 @@ class Fetched(Generic[T]):
     def with_value(self, value: U) -> Fetched[U]:
         """The same with what was made of the value."""
         return Fetched(value, self.fetched_at, self.calls, self.cache_age_seconds, self.stale)
+
+
+def after(calls: frozenset[int], outcome: Fetched[T] | LoadError) -> Fetched[T] | LoadError:
+    """An outcome that took some requests more than it knows of."""
+    if isinstance(outcome, LoadError):
+        return type(outcome)(calls=outcome.calls | calls, retry_after_seconds=outcome.retry_after_seconds)
+    return replace(outcome, calls=outcome.calls | calls)
 
 
 @dataclass(frozen=True, slots=True)
