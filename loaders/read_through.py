@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, SharedCache, new_token
+from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, Shared, SharedCache, new_token
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamTimeoutError, UpstreamUnreachableError
 from loaders.upstream.background import Background
 from loaders.upstream.http import Fetched
@@ -218,7 +218,7 @@ class ReadThrough(Generic[K, V]):
         if self._shared is None:
             return list(keys), []
         try:
-            said = await self._shared.board([self._key(key) for key in keys], token)
+            said = await self._ask_store(self._shared, keys, token)
         except SharedStoreError:
             return list(keys), []
         ours, theirs = [], []
@@ -240,6 +240,15 @@ class ReadThrough(Generic[K, V]):
             elif kept is None:  # what the store takes for an answer is none to us
                 ours.append(key)
         return ours, theirs
+
+    async def _ask_store(
+        self, shared: SharedCache[V], keys: Sequence[K], token: str, *, awaits: bool = False
+    ) -> Mapping[str, Shared[V]]:
+        try:
+            return await shared.board([self._key(key) for key in keys], token, awaits=awaits)
+        except asyncio.CancelledError:
+            self._end_behind(dict.fromkeys(keys), token)  # some may have become ours
+            raise
 
     async def _ask_upstream(self, flight: _Flight[K, V], keys: Sequence[K], token: str, deadline: float) -> None:
         if not keys:
@@ -314,7 +323,7 @@ class ReadThrough(Generic[K, V]):
             await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
             pause = min(pause * 1.5, longest)
             try:
-                said = await self._shared.board([self._key(key) for key in pending], token, awaits=True)
+                said = await self._ask_store(self._shared, pending, token, awaits=True)
             except SharedStoreError:
                 await self._ask_upstream(flight, pending, token, deadline)
                 return

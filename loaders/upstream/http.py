@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -23,9 +21,7 @@ from loaders.errors import (
     BudgetExhaustedError,
     LoadError,
     UpstreamFailedError,
-    UpstreamForbiddenError,
     UpstreamRateLimitedError,
-    UpstreamRejectedError,
     UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnauthorizedError,
@@ -34,6 +30,7 @@ from loaders.errors import (
 from loaders.upstream.breaker import Breaker
 from loaders.upstream.budget import Budget
 from loaders.upstream.calls import current_log, next_call
+from loaders.upstream.failures import failure_of
 from loaders.upstream.logs import log
 from loaders.upstream.metrics import HEDGES, REQUEST_SECONDS, REQUESTS, RETRIES, RETRIES_DENIED
 from loaders.upstream.retries import RetryBudget, backoff_seconds
@@ -240,7 +237,8 @@ class HttpClient:
             raise AssertionError("the last copy has a result")
         finally:
             for task in tasks:
-                task.cancel()
+                if not task.cancel() and not task.cancelled():
+                    task.exception()  # retrieved
 
     def _hedge_after(self) -> float | None:
         if not self._policy.hedge or len(self._recent_seconds) < _HEDGE_SAMPLES:
@@ -333,31 +331,13 @@ class HttpClient:
     async def _refused(self, response: aiohttp.ClientResponse) -> _RequestError:
         """What an answer that is not 200 means."""
         status, headers = response.status, response.headers
-        error = self._failure(status, headers, await _error_body(response))
+        error = failure_of(status, headers, await _error_body(response), self._codeless_403_is_unauthorized)
         return _RequestError(error, status, again=status in _RETRIED_STATUSES)
-
-    def _failure(self, status: int, headers: Mapping[str, str], body: Any) -> LoadError:
-        if status == 429:
-            return UpstreamRateLimitedError(retry_after_seconds=_retry_after(headers, limited=True))
-        if status == 401:
-            return UpstreamUnauthorizedError()
-        if status in (402, 403):
-            has_code = isinstance(body, dict) and isinstance(body.get("code"), str)
-            if status == 403 and self._codeless_403_is_unauthorized and not has_code:
-                return UpstreamUnauthorizedError()
-            return UpstreamForbiddenError()
-        if status in (404, 410):
-            return UpstreamUnreachableError()
-        if 400 <= status < 500:
-            return UpstreamRejectedError()
-        if status >= 500:
-            return UpstreamFailedError(retry_after_seconds=_retry_after(headers, limited=False))
-        return UpstreamResponseError()  # a redirect, or a 2xx that carries no records
 
     def failure_in_body(self, body: Any) -> LoadError | None:
         """The failure that a 200 answer carries in ``error`` and ``statusCode``, None when it carries none."""
         if isinstance(body, dict) and body.get("error") and isinstance(status := body.get("statusCode"), int):
-            return self._failure(status, {}, body) if status >= 400 else None
+            return failure_of(status, {}, body, self._codeless_403_is_unauthorized) if status >= 400 else None
         return None
 
 
@@ -449,25 +429,3 @@ def _read(body: bytes, read: Callable[[Any], T]) -> T:
         raise
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise UpstreamResponseError() from error
-
-
-def _retry_after(headers: Mapping[str, str], *, limited: bool) -> int | None:
-    """Seconds to wait by ``Retry-After`` (RFC 9110, section 10.2.3), or by ``x-ratelimit-reset`` (Unix seconds).
-
-    The latter comes with every answer, and means a wait only when the limit was met.
-    """
-    now = time.time()
-    if (text := headers.get("Retry-After")) is not None:
-        try:
-            seconds = float(text) if _is_number(text) else parsedate_to_datetime(text).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    elif limited and (text := headers.get("x-ratelimit-reset")) is not None and _is_number(text):
-        seconds = float(text) - now
-    else:
-        return None
-    return math.ceil(min(max(0.0, seconds), 86_400.0))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.strip().isdigit()
