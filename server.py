@@ -300,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     configure_logs(settings.log_format, settings.log_level)
     # An operation that its client leaves has fields that were not begun yet.
-    warnings.filterwarnings("ignore", "coroutine 'GraphQLCoreConverter.* was never awaited", RuntimeWarning)
+    warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
         Server(create_app(settings), settings).run()
     return 0

@@ -83,7 +83,7 @@ local missing = used_upstream - redis.call('ZCOUNT', KEYS[1], now - window, '+in
 for i = 1, missing do redis.call('ZADD', KEYS[1], now, 'stranger:' .. ARGV[1] .. ':' .. i) end
 redis.call('PEXPIRE', KEYS[1], window)
 if tonumber(ARGV[5]) > 0 then redis.call('SET', KEYS[3], ARGV[5], 'EX', 86400) end
-if blocked > redis.call('PTTL', KEYS[2]) then redis.call('SET', KEYS[2], ARGV[6], 'PX', blocked) end
+if blocked > 0 and blocked > redis.call('PTTL', KEYS[2]) then redis.call('SET', KEYS[2], ARGV[6], 'PX', blocked) end
 return 1
 """)
 

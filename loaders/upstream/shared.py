@@ -62,6 +62,7 @@ class SharedStore:
         self._scripts: dict[Script, Any] = {}
         self._recovery: asyncio.Task[None] | None = None
         self._slow_answers = 0
+        self._refuses = False
         self.available = False
 
     async def open(self) -> None:
@@ -103,6 +104,7 @@ class SharedStore:
                     raise SharedStoreError("the shared store is not available")
                 said = await _patiently(command, timeout_seconds or self._timeout_seconds)
             self._slow_answers = 0
+            self._refuses = False
             return said
         except TimeoutError:
             SHARED_FAILURES.labels("timeout").inc()
@@ -112,6 +114,9 @@ class SharedStore:
             raise SharedStoreError("the shared store is slow") from None
         except ResponseError as error:  # it answers, but cannot do this, e.g. for want of memory
             SHARED_FAILURES.labels("refused").inc()
+            if not self._refuses:
+                log.warning("shared store refuses commands", error=str(error)[:200])
+            self._refuses = True
             raise SharedStoreError("the shared store refused a command") from error
         except (RedisError, OSError) as error:
             SHARED_FAILURES.labels("connection").inc()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.failures.household import household
 from tests.graph import Graph
-from tests.replicas.fleet import Fleet, open_fleet
+from tests.replicas.fleet import FAILURES, Fleet, count, open_fleet
 from tests.replicas.redis_server import PROGRAM, RedisServer
 
 
@@ -16,12 +16,13 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that knows nothing yet."""
     if PROGRAM is None:
         pytest.skip("redis-server is not on the path")
-    server = RedisServer(tmp_path)
+    server, refused = RedisServer(tmp_path), count(FAILURES, reason="refused")
     try:
         server.start()
         yield server
     finally:
         server.kill()
+    assert server.was_full or count(FAILURES, reason="refused") == refused, "a script of ours is wrong"
 
 
 @pytest.fixture

@@ -129,6 +129,9 @@ def kinds(server: RedisServer) -> set[str]:
     return {":".join(key.split(":")[:2]) for key in values(server)}
 
 
+FAILURES = "walletgraph_shared_store_failures_total"
+
+
 def count(name: str, **labels: str) -> float:
     """What the counters of this name and these labels stand at, for all replicas of this process together."""
     samples = [sample for metric in REGISTRY.collect() for sample in metric.samples if sample.name == name]

@@ -21,6 +21,8 @@ _START_SECONDS = 20.0
 class RedisServer:
     """A Redis process on a loopback port of its own, with nothing on disk; ``client`` looks into it."""
 
+    was_full = False
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,6 +64,7 @@ class RedisServer:
 
     def limit_memory(self, size: int) -> None:
         """Bounds what it holds, in bytes: it refuses writes beyond; 0 takes the bound away."""
+        self.was_full = True
         self.client.config_set("maxmemory-policy", "noeviction")
         self.client.config_set("maxmemory", size)
 

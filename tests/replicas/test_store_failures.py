@@ -8,10 +8,8 @@ from typing import Any
 
 from tests.failures.household import EVM, ONDO_GM, assert_whole, household, look
 from tests.graph import ONDO_BALANCES, Graph
-from tests.replicas.fleet import Fleet, count, crowd, open_fleet, tell, until, values
+from tests.replicas.fleet import FAILURES, Fleet, count, crowd, open_fleet, tell, until, values
 from tests.replicas.redis_server import RedisServer, SlowProxy
-
-FAILURES = "walletgraph_shared_store_failures_total"
 
 # Nothing is known for long, so that every look has to ask; and The Graph may be asked as often as one likes.
 RESTLESS: dict[str, Any] = {
