@@ -40,11 +40,15 @@ _BALANCE_BYTES = 800
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request: at most one address of each namespace, and the assets they want between them."""
+    """One request: at most one address of each namespace, and the assets they want between them.
+
+    ``summed`` if its aggregates must be over all of the addresses.
+    """
 
     addresses: tuple[AccountAddress, ...]
     aggregated_ids: Sequence[str]
     asset_ids: Sequence[AssetId]
+    summed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,25 +227,30 @@ class OneBalanceBalances:
         self, call: _Call, error: LoadError, assets: Assets, deadline: float
     ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
         """What can be had of a call that was refused: named assets must not cost others, nor other addresses."""
-        if call.aggregated_ids and call.asset_ids:
+        named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
+        if len(call.addresses) > 1 and not call.summed and (len(named) > 1 or not call.aggregated_ids):
+            alone = await asyncio.gather(*[self._ask(_of_one(call, one), assets, deadline) for one in call.addresses])
+            words: Mapping[AccountAddress, Fetched[Said] | LoadError] = dict(
+                one for answered in alone for one in answered.items()
+            )
+            refused = dict.fromkeys(words)
+        elif call.aggregated_ids and call.asset_ids:
             words = await self._ask(replace(call, asset_ids=()), assets, deadline)
-            named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
-            return {
-                address: after(error.calls, _refused(said, error if address.namespace in named else None))
-                for address, said in words.items()
-            }
-        if len(call.addresses) == 1 or not call.asset_ids:
+            refused = {address: error if address.namespace in named else None for address in words}
+        else:
             return dict.fromkeys(call.addresses, error)
-        words = {}
-        for address in call.addresses:
-            own = [asset_id for asset_id in call.asset_ids if asset_id.chain_id.namespace is address.namespace]
-            alone = await self._ask(_Call((address,), (), own), assets, deadline)
-            words[address] = after(error.calls, alone[address])
-        return words
+        return {address: after(error.calls, _refused(said, refused[address])) for address, said in words.items()}
+
+
+def _of_one(call: _Call, address: AccountAddress) -> _Call:
+    own = [asset_id for asset_id in call.asset_ids if asset_id.chain_id.namespace is address.namespace]
+    return replace(call, addresses=(address,), asset_ids=own)
 
 
 def _refused(said: Fetched[Said] | LoadError, refused: LoadError | None) -> Fetched[Said] | LoadError:
-    return said if isinstance(said, LoadError) else said.with_value(replace(said.value, refused=refused))
+    if isinstance(said, LoadError) or refused is None:
+        return said
+    return said.with_value(replace(said.value, refused=refused))
 
 
 def _joined(
@@ -303,7 +312,7 @@ def _call(together: Sequence[Sought]) -> _Call:
     aggregated_ids = set[str]().union(*[one.aggregated_ids for one in together])
     asset_ids = set[AssetId]().union(*[one.asset_ids for one in together])
     addresses = tuple(address for one in together for address in one.addresses)
-    return _Call(addresses, sorted(aggregated_ids), sorted(asset_ids))
+    return _Call(addresses, sorted(aggregated_ids), sorted(asset_ids), any(one.summed for one in together))
 
 
 def _account(address: AccountAddress) -> str:

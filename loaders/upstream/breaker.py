@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 import uuid
@@ -129,6 +130,9 @@ class Breaker:
             said = int(await self._shared.run(_ADMIT, self._keys, [int(_PROBE_SECONDS * 1_000), self._replica]))
         except SharedStoreError:
             return
+        except asyncio.CancelledError:
+            self._background.start(self._give_up())  # the probe may have become ours
+            raise
         if said < 0:
             self._trip(time.monotonic() + min(-said / 1_000, _LONGEST_OPEN_SECONDS), told=True)
             raise CircuitOpenError(retry_after_seconds=math.ceil(-said / 1_000))
