@@ -155,6 +155,16 @@ async def half_open() -> None:
     await asyncio.sleep(OPEN_SECONDS + 0.05)
 
 
+async def test_what_operators_see_of_a_circuit_is_how_it_stands_now() -> None:
+    async with open_kept(without=ALONE[ONEBALANCE], **SHORTLY) as graph:
+        await trip(graph)
+        await half_open()  # and nobody asks
+        assert metric("walletgraph_upstream_breaker_state", source=ONEBALANCE) == 1
+        graph.simulators.onebalance.heal()
+        await look(graph, EVM)
+        assert metric("walletgraph_upstream_breaker_state", source=ONEBALANCE) == 0
+
+
 async def looks_at_once(graph: Graph) -> list[tuple[str, str | None]]:
     """What many look at who want different things."""
     seen = await asyncio.gather(*[look(graph, wallet(n)) for n in range(200, 208)])

@@ -169,6 +169,14 @@ async def test_the_limit_of_a_plan_can_be_set() -> None:
         assert len(graph.simulators.thegraph.requests) == 5
 
 
+async def test_where_nobody_may_wait_whoever_need_not_is_served() -> None:
+    async with open_graph(household(), base=KEPT, max_upstream_waiting=0, onebalance_connections=1) as graph:
+        assert_whole(await look(graph))
+        break_balances(graph, ONEBALANCE, Fault("delay", seconds=0.3))
+        looks = await look_each(graph, *map(wallet, range(3)))
+        assert told(looks) == [EXHAUSTED] * 2 + [("OK", None)]
+
+
 async def test_one_operation_costs_no_more_than_its_cap_and_the_rest_of_it_is_exact() -> None:
     cap: dict[str, Any] = {"max_requests_per_operation": 9, "ondo_snapshot_threshold": 0, **aged("fresh")}
     async with open_graph(household(), base=KEPT, **cap) as graph:

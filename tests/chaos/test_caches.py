@@ -176,7 +176,9 @@ async def test_a_part_of_an_answer_never_replaces_a_whole_one() -> None:
         thegraph.heal()
         assert_whole(await look(graph))  # what lacked something was not kept
         break_second_page()
-        assert_stale(await look(graph), SOLANA_SPL, "UPSTREAM_ERROR")
+        thegraph.requests.clear()
+        assert_stale(await look(graph), SOLANA_SPL, "UPSTREAM_ERROR", calls=3)  # two pages and SOL
+        assert len(asked(graph, SOLANA_SPL)) == 3
 
 
 async def test_one_stale_part_makes_the_whole_report_stale() -> None:

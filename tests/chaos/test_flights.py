@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from loaders.upstream import UpstreamSettings
 from loaders.upstream.simulator.base import Fault
 from tests.chaos.helpers import (
     QUESTIONS,
+    aged,
     asked,
     break_balances,
     codes,
@@ -220,3 +223,36 @@ async def test_the_cap_of_one_operation_is_no_cap_of_another_that_joined_it() ->
             code for seen in await large for code in codes(seen, ONEBALANCE)
         }
         assert [codes(seen, ONEBALANCE) for seen in small] == [{("OK", None)}] * 6
+
+
+async def test_the_cap_of_one_operation_is_no_failure_to_those_who_come_later() -> None:
+    cap: dict[str, Any] = {"max_requests_per_operation": 3, **aged("stale if error")}
+    async with open_kept(without=(ONDO_GM, SOLANA_SPL), **cap) as graph:
+        for n in range(6):
+            assert codes(await look(graph, wallet(n)), ONEBALANCE) == {("OK", None)}
+        large = await look_each(graph, *map(wallet, range(6)))
+        told = [code for seen in large for code in codes(seen, ONEBALANCE)]
+        assert sorted(told) == sorted([("OK", None)] * 3 + [("STALE", "BUDGET_EXHAUSTED")] * 3)
+        graph.simulators.forget()
+        small = [codes(await look(graph, wallet(n)), ONEBALANCE) for n in range(6)]
+        assert small == [{("OK", None)}] * 6
+        assert len(asked(graph, ONEBALANCE)) == 6
+
+
+async def test_an_operation_that_is_given_up_tells_of_the_requests_that_it_had_under_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="walletgraph")
+    async with open_kept() as graph:
+        await look(graph, wallet(1))
+        graph.simulators.forget()
+        caplog.clear()
+        for source in SOURCES:
+            break_balances(graph, source, Fault("hang"))
+        asking = asyncio.create_task(look(graph))
+        await until(lambda: len(graph.simulators.requests()) == sum(QUESTIONS.values()))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.msg == "operation"]
+    assert (line["outcome"], line["upstream_requests"]) == ("CANCELLED", QUESTIONS)

@@ -321,7 +321,7 @@ async def test_an_answer_cut_off_after_a_hundred_pages_is_none_to_a_narrow_quest
         simulators.thegraph.dataset.add_token_account(
             owner=SOLANA, account=solana_wallet(n), mint=USDC_MINT, amount=1, time=datetime(2025, 11, 1, tzinfo=UTC)
         )
-    only = {"base": KEPT, "without": (ONDO_GM, ONEBALANCE), "thegraph_plan": "1/1", **aged("fresh")}
+    only: dict[str, Any] = {"base": KEPT, "without": (ONDO_GM, ONEBALANCE), "thegraph_plan": "1/1", **aged("fresh")}
     async with open_graph(simulators, **only) as graph:
         seen = await look(graph, SOLANA)
         (report,) = seen.reports(SOLANA_SPL)

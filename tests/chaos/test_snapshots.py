@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from loaders.upstream.simulator.base import Fault, SeenRequest
-from tests.chaos.helpers import aged, asked, codes, look, look_each, open_kept, until, wallet
+from tests.chaos.helpers import aged, asked, break_balances, codes, look, look_each, open_kept, until, wallet
 from tests.failures.household import (
     BSC_BALANCES,
     ETHEREUM_BALANCES,
@@ -22,6 +23,7 @@ from tests.failures.household import (
     SOLANA,
     SOLANA_SPL,
     TSLA,
+    TSLA_TOKEN,
     assert_whole,
 )
 from tests.graph import KEPT, PLAIN, Graph
@@ -176,6 +178,41 @@ async def test_a_snapshot_that_cannot_be_read_is_replaced_by_one_request_each() 
             assert counts(graph) == (CHAINS * (ENOUGH + 1), CHAINS)
 
 
+def spoil_snapshot(graph: Graph, *rows: Any) -> None:
+    """Lets these rows stand between those of TSLAon in the next answer for all of Ethereum."""
+    known = [{"holderAddress": {"account": wallet(n)}, "balance": str(n)} for n in range(1, 10)]
+    token = {"tokenAddress": TSLA_TOKEN, "tokenSymbol": "TSLAon", "balances": [*known[:5], *rows, *known[5:]]}
+    body = json.dumps({"tokens": [token]}).encode()
+    graph.simulators.ondo.inject(Fault(status=200, body=body, path=ETHEREUM_BALANCES, times=1))
+
+
+async def test_a_balance_that_cannot_be_read_is_missing_to_its_holder_alone() -> None:
+    async with open_ondo() as graph:
+        spoil_snapshot(graph, {"holderAddress": {"account": wallet(77)}, "balance": "?"})
+        looks = await look_each(graph, *map(wallet, range(1, ENOUGH + 1)))
+        assert [seen.held[TSLA].amount for seen in looks] == ["1", "2", "3", "4", "5"]
+        assert {code for seen in looks for code in codes(seen, ONDO_GM)} == {("OK", None)}
+        holder = await look(graph, wallet(77))
+        assert holder.by_chain(ONDO_GM)["eip155:1"]["status"] == "PARTIAL"
+        assert holder.by_chain(ONDO_GM)["eip155:1"]["code"] == "BAD_RESPONSE"
+        assert holder.by_chain(ONDO_GM)["eip155:56"]["status"] == "OK"
+        assert counts(graph) == (0, CHAINS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"holderAddress": {"account": "0xnotanaddress"}, "balance": "1"}, {"holderAddress": {}, "balance": "1"}, None],
+    ids=["no address", "nobody", "no row"],
+)
+async def test_a_snapshot_with_a_row_of_nobody_knows_whom_is_not_used(row: Any) -> None:
+    async with open_ondo() as graph:
+        spoil_snapshot(graph, row)
+        looks = await look_each(graph, *map(wallet, range(1, ENOUGH + 1)))
+        assert [seen.held[TSLA].amount for seen in looks] == ["1", "2", "3", "4", "5"]
+        assert {code for seen in looks for code in codes(seen, ONDO_GM)} == {("OK", None)}
+        assert counts(graph) == (ENOUGH, CHAINS)
+
+
 async def test_where_a_snapshot_fails_each_is_asked_for_alone() -> None:
     async with open_ondo(retries=0) as graph:
         for path in (ETHEREUM_BALANCES, BSC_BALANCES):
@@ -183,6 +220,27 @@ async def test_where_a_snapshot_fails_each_is_asked_for_alone() -> None:
         looks = await look_each(graph, *map(wallet, range(1, ENOUGH + 1)))
         assert {code for seen in looks for code in codes(seen, ONDO_GM)} == {("OK", None)}
         assert counts(graph) == (ENOUGH * CHAINS, CHAINS)
+
+
+async def test_where_a_snapshot_and_each_fail_the_last_snapshot_stands_in() -> None:
+    lifetime = {"cache_fresh_seconds": 0.5, "cache_stale_while_revalidate_seconds": 0.0}
+    async with open_ondo(retries=0, breaker_failure_rate=0.0, **lifetime) as graph:
+        (seen, *_) = await look_each(graph, *map(wallet, range(1, ENOUGH + 1)))
+        fetched = {report["fetchedAt"] for report in seen.reports(ONDO_GM)}
+        newest = max(datetime.fromisoformat(one).timestamp() for one in fetched)
+        await until(lambda: datetime.now().timestamp() - newest > 0.6)
+        graph.simulators.forget()
+        hold(graph, 1, "100")
+        break_balances(graph, ONDO_GM, Fault(status=500))
+        for number, whole in ((1, CHAINS), (2, 0)):  # which are not tried again so soon
+            seen = await look(graph, wallet(number))
+            assert seen.held[TSLA].amount == str(number)
+            assert counts(graph) == (CHAINS, whole)
+            for report in seen.reports(ONDO_GM):
+                assert (report["status"], report["code"]) == ("STALE", "UPSTREAM_ERROR")
+                assert report["fetchedAt"] in fetched
+                assert report["upstreamCalls"] == len(asked(graph, ONDO_GM)) / CHAINS
+            graph.simulators.forget()
 
 
 async def test_a_newer_snapshot_goes_before_an_older_answer() -> None:
