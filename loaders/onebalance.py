@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -85,7 +86,7 @@ class _OneBalanceAnswer(Answer):
                 return [failed_report(source, None, (address,), outcome)]
             refused = outcome.value.refused if named else None
             if refused is not None and not aggregated:
-                return [failed_report(source, None, (address,), refused)]
+                return [replace(failed_report(source, None, (address,), refused), calls=outcome.calls)]
             report = answered_report(source, None, (address,), outcome)
             if refused is not None:
                 return [partial_report(report, refused)]

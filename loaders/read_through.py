@@ -303,7 +303,7 @@ class ReadThrough(Generic[K, V]):
             with suppress(SharedStoreError):
                 await shared.land(outcomes, token)
 
-        self._caches.background.start(land())
+        self._caches.background.tell(land())
 
     async def _renew(self, keys: Sequence[K], token: str) -> None:
         while self._shared is not None:

@@ -106,7 +106,7 @@ class Breaker:
             # What was under way when it opened says nothing of how the upstream does now.
             if probe and ok is None:
                 self._probe_until = 0.0
-                self._background.start(self._give_up())  # we may be cancelled
+                self._background.tell(self._give_up())  # we may be cancelled
             elif probe:
                 await (self._close() if ok else self._open())
         elif self._failure_rate and ok is not None:
@@ -131,7 +131,7 @@ class Breaker:
         except SharedStoreError:
             return
         except asyncio.CancelledError:
-            self._background.start(self._give_up())  # the probe may have become ours
+            self._background.tell(self._give_up())  # the probe may have become ours
             raise
         if said < 0:
             self._trip(time.monotonic() + min(-said / 1_000, _LONGEST_OPEN_SECONDS), told=True)

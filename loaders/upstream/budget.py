@@ -285,7 +285,7 @@ class Budget:
                 with suppress(SharedStoreError):  # the lease ends by itself
                     await self._shared.run(_LEAVE, self._keys, args)
 
-        return self._background.start(tell())
+        return self._background.tell(tell())
 
     async def _renew(self, shared: SharedStore, identity: str) -> None:
         while True:

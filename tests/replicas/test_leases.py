@@ -237,7 +237,6 @@ async def test_who_gives_up_while_he_asks_for_the_probe_leaves_it_to_the_next(re
         await calm.record(True, probe=True)
 
 
-@pytest.mark.xfail(strict=True, reason="what there is to tell the others is cancelled when a replica ends")
 async def test_a_replica_that_ends_leaves_the_probe_to_the_others(redis_server: RedisServer) -> None:
     client = redis_server.client
     async with replica_at(redis_server.url) as two:
