@@ -109,7 +109,7 @@ async def test_what_failed_rests_a_second_then_two_and_is_well_again_after() -> 
         graph.simulators.by_source()[source].heal()
         assert_stale(await look(graph), source, "UPSTREAM_REJECTED_INPUT", calls=0)
         assert_whole(await look_until(graph, lambda seen: codes(seen, source) == {("OK", None)}))
-        assert len(arrivals.times) == 3 * questions
+        assert len(arrivals.times) >= 3 * questions
         first, second, third = (arrivals.times[n * questions] for n in range(3))
         assert second - first >= 1.0
         assert third - second >= 2.0
