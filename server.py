@@ -34,7 +34,7 @@ from loaders.upstream.thegraph import Plan
 from schema import Schema
 from schema import schema as default_schema
 from schema.http.app import GraphQLApp as GraphQLApp
-from schema.http.refusal import refusal
+from schema.http.refusal import too_busy
 
 _DEFAULTS = UpstreamSettings()
 _NAMES = {
@@ -167,7 +167,7 @@ class _Door:
             await self.graphql(scope, receive, note_and_send)
         except asyncio.CancelledError:  # the server stops, and has waited long enough
             if scope["type"] == "http" and not answering:
-                await refusal("The server stops: try again.")(scope, receive, send)
+                await too_busy("The server stops: try again.")(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from loaders.cache import Age, Codec, Lifetime
+from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress, ChainId
 from loaders.errors import LoadError, UpstreamResponseError
-from loaders.read_through import Caches, ReadThrough
+from loaders.read_through import Caches, Land, Outcome, ReadThrough
 from loaders.snapshots import ChainSnapshot, index_chain
 from loaders.upstream.http import Fetched
 from loaders.upstream.ondo import OndoClient
@@ -84,7 +84,7 @@ class ChainSnapshots:
     def latest(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """The last snapshot, if it may still stand in for a failure; None when there is none."""
         entry = self._kept[chain_id].peek(None)
-        if entry is None or entry.age(_SNAPSHOT) is Age.DEAD:
+        if entry is None:
             return None
         return Fetched(entry.value, entry.fetched_at, cache_age_seconds=int(entry.seconds))
 
@@ -93,7 +93,7 @@ class ChainSnapshots:
         if self._threshold and address is not None:
             self._demand[chain_id].note(address)
 
-    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Fetched[ChainSnapshot] | LoadError | None:
+    async def instead_of_each(self, chain_id: ChainId, deadline: float) -> Outcome[ChainSnapshot] | None:
         """A snapshot, or why it cannot be renewed, if enough addresses were wanted of late; else None.
 
         None too for a minute after it could not be renewed.
@@ -104,15 +104,13 @@ class ChainSnapshots:
             return None
         outcome = (await self._kept[chain_id].load([None], deadline))[None]
         if not isinstance(outcome, LoadError) and outcome.stale is not None:
-            outcome = type(outcome.stale)(calls=outcome.calls)
+            outcome = outcome.stale.with_calls(outcome.calls)
         if isinstance(outcome, LoadError):
             self._rests_until[chain_id] = time.monotonic() + _REST_SECONDS
         return outcome
 
     def _read_through(self, caches: Caches, chain_id: ChainId) -> ReadThrough[None, ChainSnapshot]:
-        async def fetch(
-            keys: Sequence[None], deadline: float, land: Callable[[None, Fetched[ChainSnapshot] | LoadError], None]
-        ) -> None:
+        async def fetch(keys: Sequence[None], deadline: float, land: Land[None, ChainSnapshot]) -> None:
             try:
                 fetched = await self._client.fetch_chain(self._names[chain_id], deadline)
             except LoadError as error:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class SourceErrorCode(Enum):
@@ -50,6 +50,10 @@ class LoadError(Exception):
         super().__init__(self.message)
         self.calls = calls
         self.retry_after_seconds = retry_after_seconds
+
+    def with_calls(self, calls: frozenset[int]) -> Self:
+        """The same failure, where it took these requests."""
+        return type(self)(calls=calls, retry_after_seconds=self.retry_after_seconds)
 
 
 class UpstreamTimeoutError(LoadError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from loaders.cache import Codec
 from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.chain_snapshots import ChainSnapshots
 from loaders.errors import InvalidIdError, LoadError
-from loaders.read_through import Caches, ReadThrough
+from loaders.read_through import Caches, Land, Outcome, ReadThrough
 from loaders.snapshot_blob import holder_on
 from loaders.snapshots import ChainSnapshot
 from loaders.upstream.http import Fetched, after
@@ -107,7 +107,7 @@ _HELD = Codec(
 )
 
 
-_Land = Callable[[Place, Fetched[Held] | LoadError], None]
+_Land = Land[Place, Held]
 
 
 class OndoBalances:
@@ -136,9 +136,9 @@ class OndoBalances:
             lifetime=lifetime,
         )
 
-    async def load(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Fetched[Held] | LoadError]:
+    async def load(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Outcome[Held]]:
         """The balances of each place, from whatever was fetched last and is not too old."""
-        outcomes: dict[Place, Fetched[Held] | LoadError] = {}
+        outcomes: dict[Place, Outcome[Held]] = {}
         asked: dict[Place, Place] = {}
         for place in places:
             self._snapshots.want(place.chain_id, place.address)
@@ -156,7 +156,7 @@ class OndoBalances:
         loaded = await self._kept.load(asked.values(), deadline)
         return outcomes | {place: loaded[instead] for place, instead in asked.items()}
 
-    async def load_holders(self, place: Place, deadline: float) -> Fetched[Held] | LoadError:
+    async def load_holders(self, place: Place, deadline: float) -> Outcome[Held]:
         """All who hold a token."""
         return (await self._holders.load([place], deadline))[place]
 
@@ -198,7 +198,7 @@ class OndoBalances:
             held = Held({place.address: held.by_holder.get(place.address, {})}, held.unreadable)
         land(place, fetched.with_value(held))
 
-    def _or_snapshot(self, place: Place, error: LoadError) -> Fetched[Held] | LoadError:
+    def _or_snapshot(self, place: Place, error: LoadError) -> Outcome[Held]:
         """In place of a failure, what an earlier snapshot says, unless something later is known."""
         snapshot = self._snapshots.latest(place.chain_id)
         kept = self._kept.peek(place)

@@ -12,16 +12,8 @@ from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
 from loaders.onebalance_assets import Assets, index_assets, named_assets
 from loaders.onebalance_balances import OneBalanceBalances, Said
-from loaders.read_through import Caches
-from loaders.records import (
-    Group,
-    HoldingSource,
-    Observation,
-    Report,
-    SourceStatus,
-    TokenFacts,
-    Wants,
-)
+from loaders.read_through import Caches, Outcome
+from loaders.records import Group, HoldingSource, Observation, Report, SourceStatus, TokenFacts, Wants
 from loaders.registers import Reading, Register
 from loaders.source import (
     KINDS,
@@ -37,10 +29,7 @@ from loaders.source import (
 )
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
-from loaders.upstream.onebalance import (
-    ChainRecord,
-    OneBalanceClient,
-)
+from loaders.upstream.onebalance import ChainRecord, OneBalanceClient
 
 _REGISTER = Lifetime(600, 3_600, 86_400)
 
@@ -64,7 +53,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 class _OneBalanceAnswer(Answer):
     """What came of the one request for an address; ``outcome`` None when none was needed: the register answered."""
 
-    def __init__(self, question: Question, assets: Assets, outcome: Fetched[Said] | LoadError | None) -> None:
+    def __init__(self, question: Question, assets: Assets, outcome: Outcome[Said] | None) -> None:
         self._address = question.address
         self._assets = assets
         self._outcome = outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -14,23 +14,12 @@ from loaders.cache import Codec
 from loaders.caip import AccountAddress, AssetId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, UpstreamResponseError
 from loaders.onebalance_assets import NO_GROUP, Assets
-from loaders.read_through import Caches, ReadThrough
-from loaders.records import (
-    Aggregate,
-    HoldingSource,
-    Wants,
-)
+from loaders.read_through import Caches, Land, Outcome, ReadThrough
+from loaders.records import Aggregate, HoldingSource, Wants
 from loaders.registers import Register
-from loaders.source import (
-    EVERYTHING,
-    Question,
-)
+from loaders.source import EVERYTHING, Question
 from loaders.upstream.http import Fetched, after
-from loaders.upstream.onebalance import (
-    AggregatedBalance,
-    AssetBalanceRecord,
-    OneBalanceClient,
-)
+from loaders.upstream.onebalance import AggregatedBalance, AssetBalanceRecord, OneBalanceClient
 
 _BALANCE_SECONDS = 30.0
 
@@ -106,7 +95,10 @@ def _encode_one(said: Said) -> Any:
 
 
 def _decode(body: bytes) -> _Words:
-    return {AccountAddress.parse(address): _decode_one(said) for address, said in json.loads(body).items()}
+    words = {AccountAddress.parse(address): _decode_one(said) for address, said in json.loads(body).items()}
+    if not words:
+        raise ValueError("expected at least one address")
+    return words
 
 
 def _decode_one(said: Any) -> Said:
@@ -140,8 +132,6 @@ _WORDS: Codec[_Words] = Codec(
     size=lambda words: sum(_BALANCE_BYTES * (1 + len(said.rows) + len(said.aggregates)) for said in words.values()),
 )
 
-_Land = Callable[[Sought, Fetched[_Words] | LoadError], None]
-
 
 class OneBalanceBalances:
     """Balances of addresses, each thing asked once; ``assets`` is OneBalance's register."""
@@ -162,7 +152,7 @@ class OneBalanceBalances:
 
     async def load(
         self, questions: Sequence[Question], assets: Assets, deadline: float
-    ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
+    ) -> Mapping[AccountAddress, Outcome[Said]]:
         """What OneBalance says of each address; nothing of one whose question the register answers."""
         sought = []
         for pair in _pairs([question for question in questions if any(_ids([question], assets))]):
@@ -187,7 +177,7 @@ class OneBalanceBalances:
         known = self._kept.fresh(whole)
         return sought if known is None or any(said.unreadable for said in known.values()) else whole
 
-    async def _fetch(self, sought: Sequence[Sought], deadline: float, land: _Land) -> None:
+    async def _fetch(self, sought: Sequence[Sought], deadline: float, land: Land[Sought, _Words]) -> None:
         """One request for each pair: of those that are summed, and of any others, EVM with Solana."""
         try:
             assets = await self._assets.read(deadline)
@@ -209,9 +199,7 @@ class OneBalanceBalances:
         pairs = [[single[q.address] for q in pair] for pair in _pairs([one.questions[0] for one in single.values()])]
         await asyncio.gather(*[ask(together) for together in [*([one] for one in sought if one.summed), *pairs]])
 
-    async def _ask(
-        self, call: _Call, assets: Assets, deadline: float
-    ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
+    async def _ask(self, call: _Call, assets: Assets, deadline: float) -> Mapping[AccountAddress, Outcome[Said]]:
         try:
             accounts = [_account(address) for address in call.addresses]
             fetched = await self._client.fetch_balances(accounts, call.aggregated_ids, call.asset_ids, deadline)
@@ -225,12 +213,12 @@ class OneBalanceBalances:
 
     async def _ask_again(
         self, call: _Call, error: LoadError, assets: Assets, deadline: float
-    ) -> Mapping[AccountAddress, Fetched[Said] | LoadError]:
+    ) -> Mapping[AccountAddress, Outcome[Said]]:
         """What can be had of a call that was refused: named assets must not cost others, nor other addresses."""
         named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
         if len(call.addresses) > 1 and not call.summed and (len(named) > 1 or not call.aggregated_ids):
             alone = await asyncio.gather(*[self._ask(_of_one(call, one), assets, deadline) for one in call.addresses])
-            words: Mapping[AccountAddress, Fetched[Said] | LoadError] = dict(
+            words: Mapping[AccountAddress, Outcome[Said]] = dict(
                 one for answered in alone for one in answered.items()
             )
             refused = dict.fromkeys(words)
@@ -247,15 +235,13 @@ def _of_one(call: _Call, address: AccountAddress) -> _Call:
     return replace(call, addresses=(address,), asset_ids=own)
 
 
-def _refused(said: Fetched[Said] | LoadError, refused: LoadError | None) -> Fetched[Said] | LoadError:
+def _refused(said: Outcome[Said], refused: LoadError | None) -> Outcome[Said]:
     if isinstance(said, LoadError) or refused is None:
         return said
     return said.with_value(replace(said.value, refused=refused))
 
 
-def _joined(
-    words: Sequence[Fetched[Said] | LoadError], addresses: Sequence[AccountAddress]
-) -> Fetched[_Words] | LoadError:
+def _joined(words: Sequence[Outcome[Said]], addresses: Sequence[AccountAddress]) -> Outcome[_Words]:
     """What was said of several addresses, or why not of all of them."""
     said = []
     for one in words:

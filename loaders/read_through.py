@@ -97,8 +97,9 @@ class ReadThrough(Generic[K, V]):
         self._shared = None if caches.store is None else SharedCache(caches.store, kind, codec, lifetime)
 
     def peek(self, key: K) -> Entry[V] | None:
-        """What memory holds, however old."""
-        return self._memory.get(self._key(key))
+        """What memory holds; None when that is too old for any use."""
+        entry = self._memory.get(self._key(key))
+        return None if entry is None or entry.age(self._lifetime) is Age.DEAD else entry
 
     def fresh(self, key: K) -> V | None:
         """What memory can answer without asking anyone; None when it cannot."""
@@ -134,10 +135,10 @@ class ReadThrough(Generic[K, V]):
 
     def _kept(self, key: K, tier: str = "memory") -> tuple[Fetched[V] | None, bool]:
         """What is served at once, and whether it wants to be renewed."""
-        entry = self._memory.get(self._key(key))
+        entry = self.peek(key)
         age = Age.DEAD if entry is None else entry.age(self._lifetime)
         CACHE_READS.labels(self._kind, tier, age.value).inc()
-        if entry is None or age is Age.DEAD:
+        if entry is None:
             return None, False
         if age is Age.FRESH:
             return self._served(entry, None), False
@@ -290,8 +291,7 @@ class ReadThrough(Generic[K, V]):
         lack = self._incomplete(outcome.value) if outcome.stale is None else outcome.stale
         if lack is None:
             return outcome
-        lack = type(lack)(calls=lack.calls | outcome.calls, retry_after_seconds=lack.retry_after_seconds)
-        return self._or_stale(key, lack, instead=outcome)
+        return self._or_stale(key, lack.with_calls(lack.calls | outcome.calls), instead=outcome)
 
     def _end_behind(self, kept: Mapping[K, Entry[V] | Failure | None], token: str) -> None:
         shared = self._shared
@@ -353,8 +353,8 @@ class ReadThrough(Generic[K, V]):
 
         ``remember`` lets the next ones have it at once, without another try for a while.
         """
-        entry = self._memory.get(self._key(key))
-        if entry is None or entry.age(self._lifetime) is Age.DEAD:
+        entry = self.peek(key)
+        if entry is None:
             return error if instead is None else instead
         if remember:
             entry.failure, entry.retry_at = _spent(error), time.monotonic() + _rest_seconds(error, entry.failures)
@@ -369,7 +369,7 @@ def _rest_seconds(error: LoadError, failures: int) -> float:
 
 def _spent(error: LoadError | None) -> LoadError | None:
     """The failure as others meet it, who caused no request."""
-    return None if error is None else type(error)(retry_after_seconds=error.retry_after_seconds)
+    return None if error is None else error.with_calls(frozenset())
 
 
 def _is_a_cap(outcome: Outcome[V]) -> bool:
@@ -384,6 +384,5 @@ def _is_anothers(outcome: Outcome[V]) -> bool:
 
 def _without_calls(outcome: Outcome[V]) -> Outcome[V]:
     if isinstance(outcome, LoadError):
-        spent = _spent(outcome)
-        return outcome if spent is None else spent
-    return replace(outcome, calls=frozenset()) if outcome.calls else outcome
+        return outcome.with_calls(frozenset())
+    return replace(outcome, calls=frozenset())

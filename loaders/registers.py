@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from loaders.cache import Codec, Lifetime
 from loaders.errors import LoadError
-from loaders.read_through import Caches, ReadThrough
-from loaders.upstream.http import Document, Fetched, Listing
+from loaders.read_through import Caches, Land, ReadThrough
+from loaders.upstream.http import Document, Listing
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -37,9 +37,7 @@ class Register(Generic[T_co]):
         def built(document: Document[R]) -> _Built[T_co]:
             return _Built(document.body, build(document.records))
 
-        async def fetch(
-            keys: Sequence[None], deadline: float, land: Callable[[None, Fetched[_Built[T_co]] | LoadError], None]
-        ) -> None:
+        async def fetch(keys: Sequence[None], deadline: float, land: Land[None, _Built[T_co]]) -> None:
             try:
                 fetched = await listing.fetch(deadline)
             except LoadError as error:

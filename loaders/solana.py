@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from loaders.cache import Lifetime
 from loaders.caip import (
@@ -19,7 +19,7 @@ from loaders.caip import (
     Namespace,
 )
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamResponseError
-from loaders.read_through import Caches
+from loaders.read_through import Caches, Outcome
 from loaders.records import (
     AsOf,
     HoldingSource,
@@ -57,10 +57,7 @@ from loaders.upstream.thegraph import (
     TheGraphClient,
 )
 
-_T = TypeVar("_T")
-
 _NETWORKS = Lifetime(10, 50, 50)
-
 
 _PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
@@ -109,7 +106,7 @@ class _Outcome:
         self.ages += other.ages
 
     @classmethod
-    def of(cls, answered: Fetched[OwnerRows] | Fetched[OwnerSol] | LoadError) -> _Outcome:
+    def of(cls, answered: Outcome[OwnerRows] | Outcome[OwnerSol]) -> _Outcome:
         """How one question fared, whether upstream or a cache answered it."""
         if isinstance(answered, LoadError):
             return cls(answered.calls, errors=[answered])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress, is_solana_address
 from loaders.errors import LoadError
-from loaders.read_through import Caches, ReadThrough
+from loaders.read_through import Caches, Land, Outcome, ReadThrough
 from loaders.source import joined
 from loaders.upstream.http import Fetched
 from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, SplBalanceRecord, TheGraphClient
@@ -138,11 +138,11 @@ class RowsOf:
     narrowed: RowFilter
 
     def __str__(self) -> str:
-        some = self.narrowed
-        if some == RowFilter(None, None, None, some.zero):
-            return f"{self.owner}:all:{some.zero:d}"
-        lists = [None if some is None else sorted(some) for some in (some.mints, some.token_accounts)]
-        text = json.dumps([lists, self.narrowed.program_id, self.narrowed.zero])
+        narrowed = self.narrowed
+        if narrowed == RowFilter(None, None, None, narrowed.zero):
+            return f"{self.owner}:all:{narrowed.zero:d}"
+        lists = [None if some is None else sorted(some) for some in (narrowed.mints, narrowed.token_accounts)]
+        text = json.dumps([lists, narrowed.program_id, narrowed.zero])
         return f"{self.owner}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
@@ -172,6 +172,11 @@ def _decode_rows(body: bytes) -> OwnerRows:
     return OwnerRows(_SPL_LIST.validate_python(rows), bool(truncated), bool(unreadable))
 
 
+def _decode_mint(body: bytes) -> MintRecord | None:
+    (row,) = json.loads(body)
+    return _MINT_ROW.validate_python(row)
+
+
 def _decode_native(body: bytes) -> OwnerSol:
     unreadable, row = json.loads(body)
     return OwnerSol(_NATIVE_ROW.validate_python(row), bool(unreadable))
@@ -192,7 +197,7 @@ _NATIVES: Codec[OwnerSol] = Codec(
 _METADATA: Codec[MintRecord | None] = Codec(
     version=1,
     encode=lambda value: _encode(_MINT_ROW.dump_python(value)),
-    decode=lambda body: _MINT_ROW.validate_python(json.loads(body)[0]),
+    decode=_decode_mint,
     size=lambda value: _ROW_BYTES,
 )
 
@@ -261,12 +266,7 @@ class SolanaBalances:
                 return [everything]
         return [RowsOf(owner, part) for part in _parts(narrowed, self._plan.batch)]
 
-    async def _fetch_rows(
-        self,
-        questions: Sequence[RowsOf],
-        deadline: float,
-        land: Callable[[RowsOf, Fetched[OwnerRows] | LoadError], None],
-    ) -> None:
+    async def _fetch_rows(self, questions: Sequence[RowsOf], deadline: float, land: Land[RowsOf, OwnerRows]) -> None:
         """Owners whose filters have one shape share requests."""
 
         async def read(some: Sequence[RowsOf]) -> None:
@@ -302,9 +302,7 @@ class SolanaBalances:
                 pages.error, pages.truncated = error, page > 1
                 break
             read = fetched.value
-            readable = [
-                row for row in read.rows if all(map(is_solana_address, (row.account, row.mint, row.program_id)))
-            ]
+            readable = [row for row in read.rows if _is_readable(row)]
             pages.rows += readable
             pages.calls |= fetched.calls
             pages.fetched_at.append(fetched.fetched_at)
@@ -315,12 +313,7 @@ class SolanaBalances:
             pages.truncated = True
         return pages
 
-    async def _fetch_sol(
-        self,
-        questions: Sequence[SolOf],
-        deadline: float,
-        land: Callable[[SolOf, Fetched[OwnerSol] | LoadError], None],
-    ) -> None:
+    async def _fetch_sol(self, questions: Sequence[SolOf], deadline: float, land: Land[SolOf, OwnerSol]) -> None:
         """As many owners a request as the plan allows."""
 
         async def read(some: Sequence[AccountAddress], zero: bool) -> None:
@@ -345,12 +338,7 @@ class SolanaBalances:
             *[read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)]
         )
 
-    async def _fetch_mints(
-        self,
-        mints: Sequence[str],
-        deadline: float,
-        land: Callable[[str, Fetched[MintRecord | None] | LoadError], None],
-    ) -> None:
+    async def _fetch_mints(self, mints: Sequence[str], deadline: float, land: Land[str, MintRecord | None]) -> None:
         """As many mints a request as the plan allows."""
 
         async def read(some: Sequence[str]) -> None:
@@ -371,14 +359,13 @@ def _is_readable(row: SplBalanceRecord) -> bool:
     return all(map(is_solana_address, (row.account, row.mint, row.program_id)))
 
 
-def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Fetched[OwnerRows] | LoadError:
+def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Outcome[OwnerRows]:
     """One owner's part of what was read for several."""
     calls = frozenset[int]().union(*[pages.calls for pages in read])
     fetched_at = [instant for pages in read for instant in pages.fetched_at]
     error = next((pages.error for pages in read if pages.error is not None), None)
     if error is not None and not fetched_at:
-        error.calls = calls
-        return error
+        return error.with_calls(calls)
     rows = tuple(
         row for pages in read for row in pages.rows if row.owner == question.owner and question.narrowed.allows(row)
     )

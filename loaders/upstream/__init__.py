@@ -36,6 +36,9 @@ class UpstreamSettings:
     is one for the public key. At most ``max_upstream_waiting`` requests wait for each upstream.
 
     The breaker opens when ``breaker_failure_rate`` of at least ``breaker_min_requests`` in 30 s failed; 0: never.
+
+    Balances are fresh for ``cache_fresh_seconds``, None leaves it to each source; then served and renewed behind, and
+    then only in place of a failure, for the seconds that the two names say. Replicas share by ``redis_url``.
     """
 
     ondo_base_url: str = "https://api.gm.ondo.finance"

@@ -78,7 +78,7 @@ class Fetched(Generic[T]):
 def after(calls: frozenset[int], outcome: Fetched[T] | LoadError) -> Fetched[T] | LoadError:
     """An outcome that took some requests more than it knows of."""
     if isinstance(outcome, LoadError):
-        return type(outcome)(calls=outcome.calls | calls, retry_after_seconds=outcome.retry_after_seconds)
+        return outcome.with_calls(outcome.calls | calls)
     return replace(outcome, calls=outcome.calls | calls)
 
 
@@ -157,6 +157,7 @@ class HttpClient:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
         self._policy = policy
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=policy.connect_seconds)
         self._retry_budget = retry_budget
         self._codeless_403_is_unauthorized = codeless_403_is_unauthorized
         self._recent_seconds: deque[float] = deque(maxlen=100)
@@ -183,7 +184,7 @@ class HttpClient:
         try:
             value, fetched_at = await self._ask(_Question(path, url, read, deadline, calls))
         except LoadError as error:
-            raise type(error)(calls=frozenset(calls), retry_after_seconds=error.retry_after_seconds) from error
+            raise error.with_calls(frozenset(calls)) from error
         return Fetched(value, fetched_at, frozenset(calls))
 
     async def _ask(self, question: _Question[T]) -> tuple[T, datetime]:
@@ -323,10 +324,6 @@ class HttpClient:
         operation = current_log()
         if operation is not None:
             operation.end(self.name, seconds)
-
-    @property
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=None, sock_connect=self._policy.connect_seconds)
 
     async def _refused(self, response: aiohttp.ClientResponse) -> _RequestError:
         """What an answer that is not 200 means."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from schema.http.refusal import refusal
 
 _SECONDS = 10.0
 
@@ -31,12 +32,11 @@ class BufferedBody:
                     more = message.get("more_body", False)
                     if len(body) > self._max_bytes:
                         text = f"The request has more than {self._max_bytes} bytes."
-                        await _refusal(413, text, "OPERATION_TOO_LARGE")(scope, receive, send)
+                        await refusal(413, text, "OPERATION_TOO_LARGE", connection="close")(scope, receive, send)
                         return
         except TimeoutError:
-            await _refusal(408, "The request did not come to its end in time.", "BAD_USER_INPUT")(
-                scope, receive, send
-            )
+            text = "The request did not come to its end in time."
+            await refusal(408, text, "BAD_USER_INPUT", connection="close")(scope, receive, send)
             return
         whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
 
@@ -48,8 +48,3 @@ class BufferedBody:
             return message
 
         await self._app(scope, replay, send)
-
-
-def _refusal(status: int, text: str, code: str) -> JSONResponse:
-    error = {"message": text, "extensions": {"code": code}}
-    return JSONResponse({"errors": [error]}, status, {"Connection": "close"})

@@ -9,7 +9,7 @@ from typing import Any
 
 import base58
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loaders import Sources
@@ -149,6 +149,7 @@ def test_what_was_written_is_read(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", CODECS)
 @given(body=st.binary(max_size=100))
+@example(body=b"}")
 def test_what_is_no_json_is_not_read(name: str, body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # each codec has words of its own
         CODECS[name][0].decode(b"{" + body)
