@@ -23,6 +23,8 @@ class RequestContext:
     extensions: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     """``traceparent`` and ``tracestate`` as the client sent them."""
+    incremental: bool = False
+    """Whether the client takes ``@defer`` and ``@stream`` as such; else they are as if they were not there."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Context:
     """One operation's context."""
 
     loaders: Loaders
+    incremental: bool = False
     reconciled: dict[object, Sequence[HoldingRecord]] = field(default_factory=dict)
 
 

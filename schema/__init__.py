@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import strawberry
-from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
 
 from schema import enums as enums  # before the types that use them
-from schema.errors import complete_errors
+from schema.base import GraphSchema
 from schema.extensions import OperationContext
+from schema.limits import Limits
 from schema.query import Query, SubgraphQuery
 from schema.scalars import SCALARS
 from schema.telemetry import Telemetry
 
 
-class Schema(strawberry.federation.Schema):
+class Schema(GraphSchema):
     """The executable schema; as a subgraph it has neither ``node`` nor ``nodes``.
 
     Operations are executed with a ``resolvers.context.RequestContext`` as their context value.
     """
 
-    def __init__(self, *, subgraph: bool = False) -> None:
+    def __init__(self, *, subgraph: bool = False, limits: Limits | None = None, introspection: bool = True) -> None:
         super().__init__(
             query=SubgraphQuery if subgraph else Query,
             extensions=[Telemetry, OperationContext],
             config=StrawberryConfig(scalar_map=dict(SCALARS)),
-            federation_version="2.3",
+            limits=Limits() if limits is None else limits,
+            introspection=introspection,
         )
-
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Makes errors fit for clients, by every transport."""
-        complete_errors(errors, None if execution_context is None else execution_context.graphql_document)
 
 
 schema = Schema()
 
-__all__ = ["Schema", "schema"]
+__all__ = ["Limits", "Schema", "schema"]

@@ -22,7 +22,7 @@ class OperationContext(SchemaExtension):
     def on_operation(self) -> Iterator[None]:
         self._request = self.execution_context.context
         loaders = Loaders(self._request.sources)
-        self.execution_context.context = Context(loaders)
+        self.execution_context.context = Context(loaders, self._request.incremental)
         try:
             yield
         finally:
