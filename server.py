@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import prometheus_client
@@ -34,9 +35,12 @@ from loaders.upstream.thegraph import Plan
 from schema import Schema
 from schema import schema as default_schema
 from schema.http.app import GraphQLApp as GraphQLApp
+from schema.http.persisted import TrustedDocuments, TrustedMode
 from schema.http.refusal import too_busy
+from schema.http.settings import HttpSettings
 
 _DEFAULTS = UpstreamSettings()
+_HTTP_DEFAULTS = HttpSettings()
 _NAMES = {
     "timeout_seconds": "upstream_timeout_seconds",
     "request_timeout_seconds": "upstream_request_timeout_seconds",
@@ -96,9 +100,18 @@ class Settings(BaseSettings):
     log_format: LogFormat = "auto"
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     otel_exporter_otlp_endpoint: str | None = None
-    max_operations: int = Field(default=128, gt=0)
-    max_queued_operations: int = Field(default=256, ge=0)
-    max_body_bytes: int = Field(default=2 * 1024 * 1024, gt=0)
+    max_operations: int = Field(default=_HTTP_DEFAULTS.max_operations, gt=0)
+    max_queued_operations: int = Field(default=_HTTP_DEFAULTS.max_queued_operations, ge=0)
+    max_body_bytes: int = Field(default=_HTTP_DEFAULTS.max_body_bytes, gt=0)
+    max_batch_operations: int = Field(default=_HTTP_DEFAULTS.max_batch_operations, gt=0)
+    max_subscriptions: int = Field(default=_HTTP_DEFAULTS.max_subscriptions, ge=0)
+    max_websockets: int = Field(default=_HTTP_DEFAULTS.max_websockets, ge=0)
+    max_operations_per_websocket: int = Field(default=_HTTP_DEFAULTS.max_operations_per_websocket, gt=0)
+    heartbeat_seconds: float = Field(default=_HTTP_DEFAULTS.heartbeat_seconds, gt=0)
+    send_timeout_seconds: float = Field(default=_HTTP_DEFAULTS.send_timeout_seconds, gt=0)
+    connection_init_timeout_seconds: float = Field(default=_HTTP_DEFAULTS.connection_init_timeout_seconds, gt=0)
+    trusted_documents: Path | None = None
+    trusted_documents_mode: TrustedMode = TrustedMode.ALLOW
     max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
     operation_timeout_seconds: float = Field(default=_DEFAULTS.operation_timeout_seconds, gt=0)
 
@@ -132,6 +145,23 @@ class Settings(BaseSettings):
         """The part that the upstreams need."""
         values = {name: getattr(self, _NAMES.get(name, name)) for name in _DEFAULTS.__slots__}
         return UpstreamSettings(**{name: _revealed(value) for name, value in values.items()})
+
+    @property
+    def http(self) -> HttpSettings:
+        """The part that the transports need."""
+        return HttpSettings(**{name: getattr(self, name) for name in _HTTP_DEFAULTS.__slots__})
+
+    @property
+    def trusted(self) -> TrustedDocuments | None:
+        """The documents that clients may name by their hash; raises ``ConfigurationError``."""
+        if self.trusted_documents is None:
+            if self.trusted_documents_mode is TrustedMode.ALLOW:
+                return None
+            raise ConfigurationError("TRUSTED_DOCUMENTS_MODE is set: set TRUSTED_DOCUMENTS to a folder too.")
+        try:
+            return TrustedDocuments.load(self.trusted_documents, self.trusted_documents_mode)
+        except ValueError as error:
+            raise ConfigurationError(f"TRUSTED_DOCUMENTS: {error}") from error
 
     def check(self) -> None:
         """Raises ``ConfigurationError`` unless there is a source or the demo: none is chosen by accident."""
@@ -173,6 +203,7 @@ class _Door:
 def create_app(settings: Settings) -> Starlette:
     """The whole service as an ASGI application that opens its upstreams when it starts and closes them at its end."""
     schema = Schema(subgraph=True) if settings.subgraph else default_schema
+    trusted_documents = settings.trusted
     door = _Door()
 
     @asynccontextmanager
@@ -186,13 +217,13 @@ def create_app(settings: Settings) -> Starlette:
                 upstreams,
                 schema=schema,
                 demo=settings.demo,
-                max_operations=settings.max_operations,
-                max_queued_operations=settings.max_queued_operations,
-                max_body_bytes=settings.max_body_bytes,
+                settings=settings.http,
+                trusted_documents=trusted_documents,
             )
             try:
                 yield
             finally:
+                door.graphql.close()
                 door.graphql = None
 
     async def readyz(request: Request) -> Response:
@@ -263,6 +294,7 @@ class Server(uvicorn.Server):
             log_config=None,  # its logs go where all others go
             log_level="warning",
             access_log=False,  # addresses and queries are in the lines of requests
+            ws_max_size=settings.max_body_bytes,
             timeout_graceful_shutdown=self.grace_seconds,
         )
         super().__init__(config)

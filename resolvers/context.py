@@ -25,6 +25,8 @@ class RequestContext:
     """``traceparent`` and ``tracestate`` as the client sent them."""
     incremental: bool = False
     """Whether the client takes ``@defer`` and ``@stream`` as such; else they are as if they were not there."""
+    lifetimes: list[float | None] = field(default_factory=list)
+    """For how many seconds each ended operation's answer stays fresh; None where no upstream's went into it."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import strawberry
@@ -48,6 +48,16 @@ class GraphSchema(strawberry.federation.Schema):
             federation_version=federation_version,
         )
         self.documents = Documents(self._schema, limits, introspection=introspection)
+
+    def is_subscription(self, text: str, operation_name: str | None, variables: Mapping[str, Any] | None) -> bool:
+        """Whether a document's operation of this name is a subscription that may be executed."""
+        if "subscription" not in text:  # so most documents need not be looked at twice
+            return False
+        try:
+            prepared = self.documents.prepare(text, operation_name, variables)
+        except RefusedError:
+            return False
+        return prepared.operation.operation.value == OperationType.SUBSCRIPTION.value
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
@@ -19,37 +18,45 @@ from starlette.types import Receive, Scope, Send
 from loaders.upstream.simulator.base import Fault
 from schema.http.admission import Admission
 from schema.http.body import BufferedBody
+from schema.http.errors import RequestError
+from schema.http.settings import HttpSettings
 from server import GraphQLApp, Settings, create_app
 from tests.graph import Graph
 from tests.service import TOTAL, get, post, serve
 
 
 class Gate:
-    """An application whose requests wait until they are let go."""
+    """An application whose requests take a place, and wait until they are let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
         self.opened = asyncio.Event()
         self.running = 0
         self.most = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self.admission.place():
+                await self.pass_through()
+        except RequestError as error:
+            await PlainTextResponse(error.message, error.status)(scope, receive, send)
+        else:
+            await PlainTextResponse("done")(scope, receive, send)
+
+    async def pass_through(self) -> None:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
             await self.opened.wait()
-            await PlainTextResponse("done")(scope, receive, send)
         finally:
             self.running -= 1
 
 
 @asynccontextmanager
-async def guarded(
-    gate: Gate, running: int, waiting: int, seconds: float = 30
-) -> AsyncIterator[Callable[[], asyncio.Task[int]]]:
-    """Starts requests to the gate behind an admission; each gives its status."""
-    admission = Admission(gate, running, waiting, seconds)
+async def guarded(gate: Gate) -> AsyncIterator[Callable[[], asyncio.Task[int]]]:
+    """Starts requests to the gate; each gives its status."""
     async with (
-        serve(Starlette(routes=[Mount("/", admission)])) as url,
+        serve(Starlette(routes=[Mount("/", gate)])) as url,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
 
@@ -71,8 +78,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_two_run_one_waits_and_the_fourth_is_sent_away() -> None:
-    gate, refused = Gate(), value("walletgraph_operations_refused_total")
-    async with guarded(gate, running=2, waiting=1) as ask:
+    gate, refused = Gate(Admission(2, 1, 30)), value("walletgraph_operations_refused_total")
+    async with guarded(gate) as ask:
         first = [ask() for _ in range(3)]
         await until(lambda: value("walletgraph_operations_waiting") == 1)
         assert value("walletgraph_operations_running") == gate.running == 2
@@ -85,8 +92,8 @@ async def test_two_run_one_waits_and_the_fourth_is_sent_away() -> None:
 
 
 async def test_who_has_waited_long_enough_is_sent_away_and_leaves_the_place_to_others() -> None:
-    gate = Gate()
-    async with guarded(gate, running=1, waiting=1, seconds=0.01) as ask:
+    gate = Gate(Admission(1, 1, 0.01))
+    async with guarded(gate) as ask:
         running = ask()
         await until(lambda: gate.running == 1)
         assert [await ask(), await ask()] == [503, 503]
@@ -96,8 +103,8 @@ async def test_who_has_waited_long_enough_is_sent_away_and_leaves_the_place_to_o
 
 
 async def test_a_burst_is_served_whole_by_few_places() -> None:
-    gate = Gate()
-    async with guarded(gate, running=3, waiting=100) as ask:
+    gate = Gate(Admission(3, 100, 30))
+    async with guarded(gate) as ask:
         gate.opened.set()
         assert await asyncio.gather(*[ask() for _ in range(60)]) == [200] * 60
     assert gate.most <= 3
@@ -105,14 +112,11 @@ async def test_a_burst_is_served_whole_by_few_places() -> None:
 
 @pytest.mark.parametrize("place", ["running", "waiting"])
 async def test_a_place_that_its_request_leaves_is_free_again(place: str) -> None:
-    gate = Gate()
-    admission = Admission(gate, max_running=1, max_waiting=1, max_wait_seconds=30)
-
-    async def nobody(*_: object) -> Any:
-        raise AssertionError("nobody is there")
+    gate = Gate(Admission(1, 1, 30))
 
     async def ask() -> None:
-        await admission({"type": "http"}, nobody, nobody)
+        async with gate.admission.place():
+            await gate.pass_through()
 
     running, waiting = asyncio.create_task(ask()), asyncio.create_task(ask())
     await until(lambda: value("walletgraph_operations_waiting") == 1)
@@ -127,7 +131,7 @@ async def test_a_place_that_its_request_leaves_is_free_again(place: str) -> None
 
 
 async def test_a_refusal_is_a_graphql_answer_and_the_probes_are_never_held_back(demo: Graph) -> None:
-    graphql = GraphQLApp(demo.upstreams, max_operations=1, max_queued_operations=0)
+    graphql = GraphQLApp(demo.upstreams, settings=HttpSettings(max_operations=1, max_queued_operations=0))
     demo.simulators.ondo.inject(Fault("hang"))
     async with serve(graphql) as url, aiohttp.ClientSession() as session:
         hanging = asyncio.create_task(session.post(url, json={"query": TOTAL}))

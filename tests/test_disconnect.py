@@ -123,27 +123,30 @@ async def test_a_long_body_arrives_whole_and_the_connection_is_used_again() -> N
         assert ended == ["whole"] * 3
 
 
-async def test_an_answer_that_has_begun_is_not_cancelled() -> None:
-    begun, gone, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_answer_that_has_begun_is_cancelled_and_one_that_is_whole_is_not(*, whole: bool) -> None:
+    begun, ended = asyncio.Event(), asyncio.Future[str]()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b"x", "more_body": not whole})
         begun.set()
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        assert (await receive())["type"] == "http.disconnect"
-        gone.set()
-        await asyncio.sleep(0.01)
-        ended.set()
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            assert (await receive())["type"] == "http.disconnect"
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            ended.set_result("cancelled")
+            raise
+        ended.set_result("done")
 
     async with wrapped(answer) as url, aiohttp.ClientSession() as session:
         async with session.get(url):
             await begun.wait()
         await session.close()
         async with asyncio.timeout(10):
-            await gone.wait()
-            await ended.wait()
+            assert await ended == ("done" if whole else "cancelled")
 
 
 async def test_a_client_that_goes_away_within_its_body_is_no_error() -> None:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from prometheus_client import Counter, Gauge
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loaders.upstream.turnstile import Turnstile
-from schema.http.refusal import too_busy
+from schema.http.errors import RequestError
 
-_RUNNING = Gauge("walletgraph_operations_running", "GraphQL requests over HTTP that run.")
-_WAITING = Gauge("walletgraph_operations_waiting", "GraphQL requests over HTTP that wait for others to end.")
-_REFUSED = Counter("walletgraph_operations_refused", "GraphQL requests over HTTP sent away because too many ran.")
-
-_too_busy = too_busy("The server has too much to do: try again.")
+_RUNNING = Gauge("walletgraph_operations_running", "GraphQL requests that run, by whichever transport.")
+_WAITING = Gauge("walletgraph_operations_waiting", "GraphQL requests that wait for others to end.")
+_REFUSED = Counter("walletgraph_operations_refused", "GraphQL requests sent away because too many ran.")
 
 
 class Admission:
-    """Lets HTTP requests into an application, ``max_running`` at once; ``max_waiting`` wait in the order they came.
+    """Places for requests: ``max_running`` at once; ``max_waiting`` wait in the order they came."""
 
-    Who is one too many, or has waited for ``max_wait_seconds``, gets a 503.
-    """
-
-    def __init__(self, app: ASGIApp, max_running: int, max_waiting: int, max_wait_seconds: float = 5.0) -> None:
-        self._app = app
+    def __init__(self, max_running: int, max_waiting: int, max_wait_seconds: float = 5.0) -> None:
         self._places = Turnstile(lambda: max_running)
         self._max_waiting = max_waiting
         self._max_wait_seconds = max_wait_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place as long as the context lasts; 503 for who is one too many, or has waited too long.
+
+        Raises ``RequestError``.
+        """
         if not await self._enter():
             _REFUSED.inc()
-            await _too_busy(scope, receive, send)
-            return
+            message = "The server has too much to do: try again."
+            raise RequestError(503, message, "RATE_LIMITED", headers={"Retry-After": "1"})
         _RUNNING.inc()
         try:
-            await self._app(scope, receive, send)
+            yield
         finally:
             _RUNNING.dec()
             self._places.leave()

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class CancelOnDisconnect:
-    """Cancels what an application does for an HTTP request when its client goes away before the answer begins."""
+    """Cancels what an application does for an HTTP request when its client goes away before the answer's end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -16,7 +16,7 @@ class CancelOnDisconnect:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # One message ahead of the application: enough to see who goes away while nobody receives.
         messages = asyncio.Queue[Message | Exception](maxsize=1)
-        answering = False
+        answered = False
 
         async def watch(presence: asyncio.Timeout) -> None:
             received: Message | Exception = {"type": "http.request"}
@@ -26,7 +26,7 @@ class CancelOnDisconnect:
                 except Exception as error:
                     received = error
                 else:
-                    if _is_last(received) and not answering:
+                    if _is_last(received) and not answered:
                         presence.reschedule(asyncio.get_running_loop().time())
                 await messages.put(received)
 
@@ -38,16 +38,16 @@ class CancelOnDisconnect:
                 raise received
             return received
 
-        async def note_and_send(message: Message) -> None:
-            nonlocal answering
-            answering = True
+        async def send_and_note(message: Message) -> None:
+            nonlocal answered
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
             async with asyncio.timeout(None) as presence:
                 watcher = asyncio.create_task(watch(presence))
                 try:
-                    await self._app(scope, receive_next, note_and_send)
+                    await self._app(scope, receive_next, send_and_note)
                 finally:
                     watcher.cancel()
         except TimeoutError:

@@ -1,0 +1,44 @@
+"""Results of operations as responses carry them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+from strawberry.types import ExecutionResult
+
+_FAULT = "INTERNAL_SERVER_ERROR"
+
+
+def formatted(result: ExecutionResult) -> dict[str, Any]:
+    """A response: without ``data`` where nothing was executed (GraphQL, section 7.1)."""
+    response: dict[str, Any] = {}
+    if result.errors:
+        response["errors"] = [error.formatted for error in result.errors]
+    if not is_request_error(result):
+        response["data"] = result.data
+    if result.extensions:
+        response["extensions"] = result.extensions
+    return response
+
+
+def is_request_error(result: ExecutionResult) -> bool:
+    """Whether nothing was executed: there is no data, and no error is a field's."""
+    return result.data is None and bool(result.errors) and all(error.path is None for error in result.errors or ())
+
+
+def status_of(result: ExecutionResult) -> int:
+    """The HTTP status of ``application/graphql-response+json`` (GraphQL over HTTP, section 6.4.2)."""
+    if not is_request_error(result):
+        return 200
+    codes = {(error.extensions or {}).get("code") for error in result.errors or ()}
+    return 500 if _FAULT in codes else 400
+
+
+def to_json(value: Any) -> bytes:
+    """JSON in UTF-8."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate, quoted from a client's own input
+        return json.dumps(value).encode()

@@ -1,0 +1,308 @@
+"""GraphQL over HTTP: one schema behind requests, by content negotiation (the draft of 2025, sections 6 and 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from graphql.execution import InitialIncrementalExecutionResult
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from resolvers.context import RequestContext
+from schema.base import GraphSchema
+from schema.http import media
+from schema.http.admission import Admission
+from schema.http.caching import NO_STORE, cache_control, entity_tag, matches
+from schema.http.errors import RequestError
+from schema.http.incremental import CurrentFormat, DeferSpec20220824, IncrementalFormat
+from schema.http.parameters import Parameters, read_json
+from schema.http.persisted import PersistedDocuments
+from schema.http.results import formatted, is_request_error, status_of, to_json
+from schema.http.settings import HttpSettings
+from schema.http.streams import (
+    EventStream,
+    Feed,
+    Multipart,
+    MultipartSubscription,
+    StreamedResponse,
+    StreamFormat,
+    Streams,
+)
+
+GetContext = Callable[[HTTPConnection], RequestContext]
+Charge = Callable[[HTTPConnection, int], Awaitable[None]]
+RenderPlayground = Callable[[Request], Response]
+
+_METHODS = ("GET", "POST")
+
+
+class GraphQLView:
+    """An ASGI application that answers GraphQL requests over HTTP with the operations of a schema.
+
+    ``get_context`` gives each operation its context value. ``charge`` is told of as many operations as a request has,
+    before any of them runs, and raises ``RequestError`` if that is too much. ``private`` answers are for one client
+    alone, ``vary`` the headers that tell clients apart.
+    """
+
+    def __init__(
+        self,
+        schema: GraphSchema,
+        get_context: GetContext,
+        *,
+        settings: HttpSettings,
+        documents: PersistedDocuments,
+        admission: Admission,
+        streams: Streams,
+        charge: Charge | None = None,
+        playground: RenderPlayground | None = None,
+        private: bool = False,
+        vary: Sequence[str] = (),
+    ) -> None:
+        self._schema = schema
+        self._get_context = get_context
+        self._settings = settings
+        self._documents = documents
+        self._admission = admission
+        self._streams = streams
+        self._charge = charge
+        self._playground = playground
+        self._private = private
+        self._vary = ", ".join(["Accept", *vary])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        async with AsyncExitStack() as stack:
+            try:
+                response = await self._respond(request, stack)
+            except RequestError as error:
+                response = self._refuse(request, error)
+            await response(scope, receive, send)
+
+    async def _respond(self, request: Request, stack: AsyncExitStack) -> ASGIApp:
+        """The answer to a request; what it needs until it is sent is left on the stack. Raises ``RequestError``."""
+        if request.method not in _METHODS:
+            raise RequestError(405, "Ask by GET or POST.", headers={"Allow": ", ".join(_METHODS)})
+        accept = _accept(request)
+        if request.method == "GET":
+            parameters = Parameters.of_query_string(request.query_params.multi_items())
+            if parameters == Parameters() and self._playground is not None and accept.named(media.HTML):
+                return self._playground(request)
+        else:
+            body = await self._read_body(request)
+            if isinstance(body, list):
+                return await self._respond_to_batch(request, accept, body, stack)
+            parameters = Parameters.of(body)
+        text = self._documents.text_of(parameters)
+        await self._admit(request, 1)
+        if self._schema.is_subscription(text, parameters.operation_name, parameters.variables):
+            return await self._subscribe(request, accept, parameters, text, stack)
+        return await self._execute(request, accept, parameters, text, stack)
+
+    async def _read_body(self, request: Request) -> Any:
+        name, _, parameters = request.headers.get("content-type", "").partition(";")
+        charset = dict(_parameters(parameters)).get("charset", "utf-8")
+        if name.strip().lower() != media.JSON or charset.lower() not in ("utf-8", "utf8"):
+            raise RequestError(415, "Expected a body of application/json in UTF-8.")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise RequestError(415, "Expected a body that is not compressed.")
+        return read_json(await request.body(), "The body")
+
+    async def _admit(self, request: HTTPConnection, operations: int) -> None:
+        if self._charge is not None:
+            await self._charge(request, operations)
+
+    # One result
+
+    async def _execute(
+        self, request: Request, accept: media.Accept, parameters: Parameters, text: str, stack: AsyncExitStack
+    ) -> ASGIApp:
+        if (events := _prefers_events(accept)) or _takes_increments(accept, text):
+            await stack.enter_async_context(self._admission.place())
+            return await self._execute_in_parts(request, accept, parameters, text, stack, events=events)
+        media_type = _single(accept)
+        async with self._admission.place():
+            context = self._get_context(request)
+            result = await self._run(text, parameters, context)
+        return self._single_response(request, media_type, result, context, parameters)
+
+    async def _run(self, text: str, parameters: Parameters, context: RequestContext) -> ExecutionResult:
+        return await self._schema.execute(
+            text,
+            variable_values=parameters.variables,
+            operation_name=parameters.operation_name,
+            context_value=context,
+            allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
+        )
+
+    async def _respond_to_batch(
+        self, request: Request, accept: media.Accept, body: Sequence[Any], stack: AsyncExitStack
+    ) -> ASGIApp:
+        limit = self._settings.max_batch_operations
+        if not body:
+            raise RequestError(400, "The batch has no operations.")
+        if len(body) > limit:
+            text = f"The batch has {len(body)} operations; {limit} are allowed."
+            raise RequestError(400, text if limit > 1 else "Batches are not taken.", "OPERATION_TOO_LARGE")
+        _single(accept)
+        batch = [Parameters.of(item) for item in body]
+        await self._admit(request, len(batch))
+        contexts = [self._get_context(request) for _ in batch]
+        async with self._admission.place():
+            results = await asyncio.gather(*map(self._execute_one, batch, contexts))
+        headers = {"Cache-Control": NO_STORE if any(result.errors for result in results) else self._kept(contexts)}
+        return self._json_response(200, [formatted(result) for result in results], media.JSON, headers)
+
+    async def _execute_one(self, parameters: Parameters, context: RequestContext) -> ExecutionResult:
+        try:
+            text = self._documents.text_of(parameters)
+        except RequestError as error:
+            return ExecutionResult(None, [error.graphql_error])
+        result = await self._run(text, parameters, context)
+        self._remember(parameters, result)
+        return result
+
+    def _single_response(
+        self,
+        request: Request,
+        media_type: str,
+        result: ExecutionResult,
+        context: RequestContext,
+        parameters: Parameters,
+    ) -> Response:
+        self._remember(parameters, result)
+        status = status_of(result) if media_type == media.GRAPHQL_RESPONSE else 200
+        headers = {"Cache-Control": NO_STORE if result.errors else self._kept([context])}
+        response = self._json_response(status, formatted(result), media_type, headers)
+        if request.method == "GET" and status == 200 and headers["Cache-Control"] != NO_STORE:
+            tag = entity_tag(bytes(response.body))
+            response.headers["ETag"] = tag
+            if matches(request.headers.get("if-none-match", ""), tag):
+                kept = {name: response.headers[name] for name in ("cache-control", "vary", "etag")}
+                return Response(status_code=304, headers=kept)
+        return response
+
+    def _remember(self, parameters: Parameters, result: ExecutionResult) -> None:
+        if not is_request_error(result):
+            self._documents.keep(parameters)
+
+    def _kept(self, contexts: Sequence[RequestContext]) -> str:
+        if any(context.trace for context in contexts):
+            return NO_STORE
+        lifetimes = [lifetime for context in contexts for lifetime in context.lifetimes]
+        return cache_control(lifetimes, private=self._private)
+
+    def _json_response(self, status: int, body: Any, media_type: str, headers: dict[str, str]) -> Response:
+        content_type = f"{media_type}; charset=utf-8"
+        return Response(to_json(body), status, {**headers, "Vary": self._vary, "Content-Type": content_type})
+
+    def _refuse(self, request: Request, error: RequestError) -> Response:
+        media_type = _accept(request).best(media.JSON, media.GRAPHQL_RESPONSE) or media.JSON
+        return self._json_response(error.status, error.body, media_type, {**error.headers, "Cache-Control": NO_STORE})
+
+    # Several parts
+
+    async def _execute_in_parts(
+        self,
+        request: Request,
+        accept: media.Accept,
+        parameters: Parameters,
+        text: str,
+        stack: AsyncExitStack,
+        *,
+        events: bool,
+    ) -> ASGIApp:
+        context = self._get_context(request)
+        context.incremental = not events
+        feed = await self._feed(text, parameters, context, stack)
+        if events:
+            return self._streamed(feed, EventStream())
+        first: Any = await feed.peek()
+        if isinstance(first, InitialIncrementalExecutionResult):
+            format = _incremental_format(accept)
+            return self._streamed(feed, Multipart(format.media_type, "-"), format)
+        return self._single_response(request, _single(accept), first, context, parameters)
+
+    async def _subscribe(
+        self, request: Request, accept: media.Accept, parameters: Parameters, text: str, stack: AsyncExitStack
+    ) -> ASGIApp:
+        format: StreamFormat
+        if accept.named(media.EVENT_STREAM):
+            format, transport = EventStream(), "sse"
+        elif any("subscriptionspec" in one.parameters for one in accept.named(media.MULTIPART)):
+            format, transport = MultipartSubscription(), "multipart"
+        else:
+            types = "text/event-stream, multipart/mixed;subscriptionSpec=1.0"
+            raise RequestError(406, f"A subscription is answered over WebSocket, or by one of {types}.")
+        stack.enter_context(self._streams.opened(transport))
+        return self._streamed(await self._feed(text, parameters, self._get_context(request), stack), format)
+
+    async def _feed(
+        self, text: str, parameters: Parameters, context: RequestContext, stack: AsyncExitStack
+    ) -> Feed[Any]:
+        async def results() -> AsyncGenerator[Any, None]:
+            stream = await self._schema.stream(
+                text,
+                variable_values=parameters.variables,
+                operation_name=parameters.operation_name,
+                context_value=context,
+            )
+            async with aclosing(stream):
+                async for result in stream:
+                    yield result
+
+        return await stack.enter_async_context(Feed.of(results()))
+
+    def _streamed(
+        self, feed: Feed[Any], format: StreamFormat, increments: IncrementalFormat | None = None
+    ) -> StreamedResponse:
+        return StreamedResponse(
+            feed,
+            lambda result: to_json(formatted(result) if increments is None else increments.write(result)),
+            format,
+            closing=self._streams.closing,
+            heartbeat_seconds=self._settings.heartbeat_seconds,
+            send_seconds=self._settings.send_timeout_seconds,
+            headers={"Vary": self._vary},
+        )
+
+
+def _accept(request: Request) -> media.Accept:
+    return media.Accept(", ".join(Headers(scope=request.scope).getlist("accept")))
+
+
+def _single(accept: media.Accept) -> str:
+    """The media type of one result; raises ``RequestError`` where the client takes none."""
+    best = accept.best(media.JSON, media.GRAPHQL_RESPONSE)
+    if best is None:
+        raise RequestError(406, "Answers are application/graphql-response+json or application/json.")
+    return best
+
+
+def _prefers_events(accept: media.Accept) -> bool:
+    """Whether one result is wanted as an event stream: many clients list that beside what they want first."""
+    if not accept.named(media.EVENT_STREAM):
+        return False
+    return accept.best(media.EVENT_STREAM, media.JSON, media.GRAPHQL_RESPONSE) == media.EVENT_STREAM
+
+
+def _takes_increments(accept: media.Accept, text: str) -> bool:
+    if "@defer" not in text and "@stream" not in text:
+        return False
+    return any("subscriptionspec" not in one.parameters for one in accept.named(media.MULTIPART))
+
+
+def _incremental_format(accept: media.Accept) -> IncrementalFormat:
+    named = accept.named(media.MULTIPART)
+    return DeferSpec20220824() if any("deferspec" in one.parameters for one in named) else CurrentFormat()
+
+
+def _parameters(text: str) -> Sequence[tuple[str, str]]:
+    pairs = (part.partition("=") for part in text.split(";"))
+    return [(name.strip().lower(), value.strip().strip('"')) for name, _, value in pairs]

@@ -1,0 +1,298 @@
+"""GraphQL over WebSocket, by the protocol graphql-transport-ws."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from graphql import GraphQLError
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.types.execution import PreExecutionError
+
+from schema.base import GraphSchema
+from schema.errors import complete_errors
+from schema.http.admission import Admission
+from schema.http.errors import RequestError
+from schema.http.parameters import Parameters, read_json
+from schema.http.persisted import PersistedDocuments
+from schema.http.refusal import refusal
+from schema.http.results import formatted, to_json
+from schema.http.settings import HttpSettings
+from schema.http.streams import Streams
+from schema.http.view import Charge, GetContext
+
+PROTOCOL = "graphql-transport-ws"
+
+Authenticate = Callable[[HTTPConnection, Mapping[str, Any]], Awaitable[None]]
+
+_MAX_ID_LENGTH = 256
+_MAX_REASON_LENGTH = 60
+"""Characters; a close frame has 123 bytes for it (RFC 6455, section 5.5)."""
+
+
+class _EndError(Exception):
+    """The connection is to be closed with this code, for this reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class WebSocketServer:
+    """An ASGI application that answers GraphQL operations over WebSocket connections.
+
+    ``authenticate`` gets what a client sends to begin with, and raises ``RequestError`` for one that is not let in.
+    """
+
+    def __init__(
+        self,
+        schema: GraphSchema,
+        get_context: GetContext,
+        *,
+        settings: HttpSettings,
+        documents: PersistedDocuments,
+        admission: Admission,
+        streams: Streams,
+        authenticate: Authenticate | None = None,
+        charge: Charge | None = None,
+    ) -> None:
+        self.schema = schema
+        self.get_context = get_context
+        self.settings = settings
+        self.documents = documents
+        self.admission = admission
+        self.streams = streams
+        self.authenticate = authenticate
+        self.charge = charge
+        self._connected = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        if self._connected >= self.settings.max_websockets:
+            if "websocket.http.response" in scope.get("extensions", {}):
+                await socket.send_denial_response(refusal(503, "There are too many connections.", "RATE_LIMITED"))
+            else:
+                await socket.close(1013)
+            return
+        self._connected += 1
+        try:
+            await _Connection(self, socket).serve()
+        finally:
+            self._connected -= 1
+
+
+class _Connection:
+    """One client. Each of its operations is a task; only what breaks the protocol closes the connection."""
+
+    def __init__(self, server: WebSocketServer, socket: WebSocket) -> None:
+        self._server = server
+        self._settings = server.settings
+        self._socket = socket
+        self._sending = asyncio.Lock()
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._initialised = False
+        self._acknowledged = False
+        self._heard = asyncio.Event()
+        self._ending: asyncio.Future[_EndError] = asyncio.get_running_loop().create_future()
+
+    async def serve(self) -> None:
+        """Answers until one of both ends the connection."""
+        socket = self._socket
+        protocol = PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None
+        await socket.accept(protocol)
+        helpers = [asyncio.create_task(work) for work in (self._receive(), self._watch(), self._await_closing())]
+        if protocol is None:
+            self._end(4406, "Subprotocol not acceptable")
+        try:
+            closed = await self._ending
+            with suppress(RuntimeError, WebSocketDisconnect, TimeoutError, OSError):
+                async with asyncio.timeout(self._settings.send_timeout_seconds):
+                    await socket.close(closed.code, closed.reason)
+        finally:
+            tasks = [*helpers, *self._operations.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._ending.done():
+            self._ending.set_result(_EndError(code, reason[:_MAX_REASON_LENGTH]))
+
+    async def _await_closing(self) -> None:
+        await self._server.streams.closing.wait()
+        self._end(1001, "The server stops")
+
+    async def _watch(self) -> None:
+        """Ends a connection that is not initialised in time; later keeps it alive, and ends one that is dead."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.connection_init_timeout_seconds):
+                while not self._initialised:
+                    self._heard.clear()
+                    await self._heard.wait()
+        if not self._initialised:
+            self._end(4408, "Connection initialisation timeout")
+        asked = False
+        while True:
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(self._settings.heartbeat_seconds):
+                    await self._heard.wait()
+                asked = False
+                await asyncio.sleep(self._settings.heartbeat_seconds)
+            except TimeoutError:
+                if asked:
+                    self._end(1001, "The client does not answer")
+                    return
+                asked = True
+                await self._send({"type": "ping"})
+
+    # What the client sends
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                await self._take(await self._next_message())
+        except _EndError as closed:
+            self._end(closed.code, closed.reason)
+        except WebSocketDisconnect:
+            self._end(1000, "")
+        except Exception:
+            self._end(1011, "Internal server error")
+            raise
+
+    async def _next_message(self) -> dict[str, Any]:
+        received = await self._socket.receive()
+        if received["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(received.get("code", 1000))
+        self._heard.set()
+        text = received.get("text")
+        if text is None:
+            raise _EndError(4400, "Messages must be text")
+        if len(text) > self._settings.max_body_bytes:
+            raise _EndError(1009, "The message is too long")
+        try:
+            message = read_json(text, "The message")
+        except RequestError as error:
+            raise _EndError(4400, error.message) from None
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            raise _EndError(4400, "Messages must be objects with a type")
+        return message
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "connection_init":
+                await self._initialise(message)
+            case "ping":
+                payload = message.get("payload")
+                await self._send({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
+            case "pong":
+                pass
+            case "subscribe":
+                self._subscribe(message)
+            case "complete":
+                if (task := self._operations.pop(_id(message), None)) is not None:
+                    task.cancel()
+            case _:
+                raise _EndError(4400, "Messages of this type are not known")
+
+    async def _initialise(self, message: dict[str, Any]) -> None:
+        if self._initialised:
+            raise _EndError(4429, "Too many initialisation requests")
+        self._initialised = True
+        payload = message.get("payload")
+        if payload is None:
+            payload = {}
+        if not isinstance(payload, dict):
+            raise _EndError(4400, "The payload must be an object")
+        if self._server.authenticate is not None:
+            try:
+                await self._server.authenticate(self._socket, payload)
+            except RequestError:
+                raise _EndError(4403, "Forbidden") from None
+        await self._send({"type": "connection_ack"})
+        self._acknowledged = True
+
+    def _subscribe(self, message: dict[str, Any]) -> None:
+        if not self._acknowledged:
+            raise _EndError(4401, "Unauthorized")
+        id, payload = _id(message), message.get("payload")
+        if id in self._operations:
+            raise _EndError(4409, f"Subscriber for {id} already exists")
+        if not isinstance(payload, dict):
+            raise _EndError(4400, "The payload must be an object")
+        self._operations[id] = asyncio.create_task(self._operate(id, payload))
+
+    # What it gets
+
+    async def _operate(self, id: str, payload: dict[str, Any]) -> None:
+        me = asyncio.current_task()
+        try:
+            ended = await self._answer(id, payload)
+        except RequestError as error:
+            ended = {"type": "error", "payload": [error.graphql_error.formatted]}
+        except Exception as error:
+            fault = GraphQLError("", original_error=error)
+            complete_errors([fault], None)
+            ended = {"type": "error", "payload": [fault.formatted]}
+        finally:
+            if self._operations.get(id) is me:  # its id may be used again at once
+                del self._operations[id]
+        await self._send({"id": id, **ended})
+
+    async def _answer(self, id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Sends the results of an operation; gives the last message. Raises ``RequestError``."""
+        server = self._server
+        if len(self._operations) > self._settings.max_operations_per_websocket:
+            raise RequestError(429, "This connection has too many operations under way.", "RATE_LIMITED")
+        parameters = Parameters.of(payload)
+        text = server.documents.text_of(parameters)
+        if server.charge is not None:
+            await server.charge(self._socket, 1)
+        if server.schema.is_subscription(text, parameters.operation_name, parameters.variables):
+            with server.streams.opened("websocket"):
+                return await self._send_results(id, self._results(text, parameters))
+        async with server.admission.place():
+            return await self._send_results(id, self._results(text, parameters))
+
+    async def _results(self, text: str, parameters: Parameters) -> AsyncGenerator[Any, None]:
+        results = await self._server.schema.stream(
+            text,
+            variable_values=parameters.variables,
+            operation_name=parameters.operation_name,
+            context_value=self._server.get_context(self._socket),
+        )
+        async with aclosing(results):
+            async for result in results:
+                if not isinstance(result, PreExecutionError):
+                    self._server.documents.keep(parameters)
+                yield result
+
+    async def _send_results(self, id: str, results: AsyncGenerator[Any, None]) -> dict[str, Any]:
+        async with aclosing(results):
+            async for result in results:
+                if isinstance(result, PreExecutionError):
+                    return {"type": "error", "payload": [error.formatted for error in result.errors or ()]}
+                await self._send({"id": id, "type": "next", "payload": formatted(result)})
+        return {"type": "complete"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        """Sends a message, one at a time; ends the connection if it is not taken."""
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_seconds), self._sending:
+                await self._socket.send({"type": "websocket.send", "text": to_json(message).decode()})
+        except TimeoutError:
+            self._end(1013, "Messages are not read in time")
+        except (RuntimeError, WebSocketDisconnect, OSError):  # it is gone
+            self._end(1000, "")
+
+
+def _id(message: dict[str, Any]) -> str:
+    id = message.get("id")
+    if not isinstance(id, str) or not 0 < len(id) <= _MAX_ID_LENGTH:
+        raise _EndError(4400, "The id must be text")
+    return id
