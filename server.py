@@ -23,6 +23,7 @@ import uvicorn
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -31,15 +32,21 @@ from starlette.types import Message, Receive, Scope, Send
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.logs import LogFormat, configure_logs
 from loaders.upstream.otlp import can_export_spans, exported_spans
+from loaders.upstream.shared import SharedStore
 from loaders.upstream.thegraph import Plan
-from schema import Schema
+from schema import Limits, Schema
 from schema import schema as default_schema
 from schema.http.app import GraphQLApp as GraphQLApp
+from schema.http.authentication import ALGORITHMS, DEFAULT_ALGORITHMS, ApiKeys, Authenticator, Tokens
+from schema.http.browsers import Origins, SecurityHeaders
 from schema.http.persisted import TrustedDocuments, TrustedMode
+from schema.http.rate_limit import RateLimit
 from schema.http.refusal import too_busy
 from schema.http.settings import HttpSettings
 
 _DEFAULTS = UpstreamSettings()
+_LIMITS = Limits()
+_DEEPEST = 150  # what recursion can stand
 _HTTP_DEFAULTS = HttpSettings()
 _NAMES = {
     "timeout_seconds": "upstream_timeout_seconds",
@@ -105,6 +112,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=_HTTP_DEFAULTS.max_body_bytes, gt=0)
     max_batch_operations: int = Field(default=_HTTP_DEFAULTS.max_batch_operations, gt=0)
     max_subscriptions: int = Field(default=_HTTP_DEFAULTS.max_subscriptions, ge=0)
+    max_watches: int = Field(default=_HTTP_DEFAULTS.max_watches, ge=0)
+    watch_floor_seconds: int = Field(default=_HTTP_DEFAULTS.watch_floor_seconds, gt=0)
     max_websockets: int = Field(default=_HTTP_DEFAULTS.max_websockets, ge=0)
     max_operations_per_websocket: int = Field(default=_HTTP_DEFAULTS.max_operations_per_websocket, gt=0)
     heartbeat_seconds: float = Field(default=_HTTP_DEFAULTS.heartbeat_seconds, gt=0)
@@ -112,6 +121,30 @@ class Settings(BaseSettings):
     connection_init_timeout_seconds: float = Field(default=_HTTP_DEFAULTS.connection_init_timeout_seconds, gt=0)
     trusted_documents: Path | None = None
     trusted_documents_mode: TrustedMode = TrustedMode.ALLOW
+    api_key_hashes: str = ""
+    jwt_jwks_file: Path | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_algorithms: str = ",".join(DEFAULT_ALGORITHMS)
+    rate_limit_per_minute: int = Field(default=0, ge=0, le=1_000_000)
+    rate_limit_burst: int | None = Field(default=None, gt=0, le=1_000_000)
+    allowed_origins: str = ""
+    max_document_bytes: int = Field(default=_LIMITS.max_document_bytes, gt=0)
+    max_tokens: int = Field(default=_LIMITS.max_tokens, gt=0)
+    max_nesting: int = Field(default=_LIMITS.max_nesting, gt=0, le=_DEEPEST)
+    max_operations_per_document: int = Field(default=_LIMITS.max_operations_per_document, gt=0)
+    max_fragments: int = Field(default=_LIMITS.max_fragments, ge=0, le=_DEEPEST)
+    max_selections: int = Field(default=_LIMITS.max_selections, gt=0)
+    max_directives: int = Field(default=_LIMITS.max_directives, ge=0)
+    max_directives_per_location: int = Field(default=_LIMITS.max_directives_per_location, ge=0)
+    max_depth: int = Field(default=_LIMITS.max_depth, gt=0)
+    max_fields: int = Field(default=_LIMITS.max_fields, gt=0)
+    max_aliases: int = Field(default=_LIMITS.max_aliases, ge=0)
+    max_root_fields: int = Field(default=_LIMITS.max_root_fields, gt=0)
+    max_list_items: int = Field(default=_LIMITS.max_list_items, gt=0)
+    max_variable_values: int = Field(default=_LIMITS.max_variable_values, ge=0)
+    max_cost: int = Field(default=_LIMITS.max_cost, gt=0)
+    introspection: bool = True
     max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
     operation_timeout_seconds: float = Field(default=_DEFAULTS.operation_timeout_seconds, gt=0)
 
@@ -140,6 +173,26 @@ class Settings(BaseSettings):
         Plan.parse(plan)
         return plan
 
+    @field_validator("api_key_hashes")
+    @classmethod
+    def _are_hashes(cls, hashes: str) -> str:
+        if hashes:
+            ApiKeys.parse(hashes)
+        return hashes
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _are_algorithms(cls, names: str) -> str:
+        if not (chosen := _parts(names)) or not set(chosen) <= set(ALGORITHMS):
+            raise ValueError(f"expected some of {', '.join(ALGORITHMS)}")
+        return names
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: str) -> str:
+        Origins.parse(origins)
+        return origins
+
     @property
     def upstreams(self) -> UpstreamSettings:
         """The part that the upstreams need."""
@@ -163,15 +216,55 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ConfigurationError(f"TRUSTED_DOCUMENTS: {error}") from error
 
+    @property
+    def authenticator(self) -> Authenticator | None:
+        """Who says which clients are known; None: all may ask. Raises ``ConfigurationError``."""
+        tokens = None
+        if self.jwt_jwks_file is not None:
+            try:
+                tokens = Tokens(
+                    self.jwt_jwks_file,
+                    issuer=self.jwt_issuer,
+                    audience=self.jwt_audience,
+                    algorithms=_parts(self.jwt_algorithms),
+                )
+            except ValueError as error:
+                raise ConfigurationError(f"JWT_JWKS_FILE: {error}") from error
+        elif self.jwt_issuer or self.jwt_audience:
+            raise ConfigurationError("JWT_ISSUER or JWT_AUDIENCE is set: set JWT_JWKS_FILE too.")
+        api_keys = ApiKeys.parse(self.api_key_hashes) if self.api_key_hashes else None
+        return Authenticator(api_keys, tokens) if api_keys or tokens else None
+
+    @property
+    def origins(self) -> Origins:
+        """The sites whose pages may ask."""
+        return Origins.parse(self.allowed_origins)
+
+    def rate_limit(self, store: SharedStore | None) -> RateLimit | None:
+        """How often a client may ask, counted over all replicas of a store; None: as often as it likes."""
+        limit = self.rate_limit_per_minute
+        return RateLimit(limit, self.rate_limit_burst, store=store) if limit else None
+
+    @property
+    def limits(self) -> Limits:
+        """How large an operation may be."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__slots__})
+
     def check(self) -> None:
         """Raises ``ConfigurationError`` unless there is a source or the demo: none is chosen by accident."""
         if self.otel_exporter_otlp_endpoint and not can_export_spans():
             raise ConfigurationError("OTEL_EXPORTER_OTLP_ENDPOINT is set: install the extra otel, or unset it.")
+        _ = self.authenticator, self.trusted  # what they are made of may be missing
         if not (self.demo or self.ondo_api_key or self.onebalance_api_key or self.thegraph_api_token):
             raise ConfigurationError(
                 "No source is configured. Set at least one of ONDO_API_KEY, ONEBALANCE_API_KEY and "
                 "THEGRAPH_API_TOKEN, or start with --demo (DEMO=1) for simulated data."
             )
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _revealed(value: Any) -> Any:
@@ -182,6 +275,11 @@ class _Door:
     """Leads to the graph while the application lives."""
 
     graphql: GraphQLApp | None = None
+
+    async def drain(self) -> None:
+        """Ends what would otherwise never end, and waits for what runs on WebSockets."""
+        if self.graphql is not None:
+            await self.graphql.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.graphql is None:
@@ -202,8 +300,10 @@ class _Door:
 
 def create_app(settings: Settings) -> Starlette:
     """The whole service as an ASGI application that opens its upstreams when it starts and closes them at its end."""
-    schema = Schema(subgraph=True) if settings.subgraph else default_schema
-    trusted_documents = settings.trusted
+    schema = default_schema
+    if settings.subgraph or settings.limits != Limits() or not settings.introspection:
+        schema = Schema(subgraph=settings.subgraph, limits=settings.limits, introspection=settings.introspection)
+    trusted_documents, authenticator = settings.trusted, settings.authenticator
     door = _Door()
 
     @asynccontextmanager
@@ -219,11 +319,14 @@ def create_app(settings: Settings) -> Starlette:
                 demo=settings.demo,
                 settings=settings.http,
                 trusted_documents=trusted_documents,
+                authenticator=authenticator,
+                rate_limit=settings.rate_limit(upstreams.store),
+                origins=settings.origins,
             )
             try:
                 yield
             finally:
-                door.graphql.close()
+                await door.graphql.close()
                 door.graphql = None
 
     async def readyz(request: Request) -> Response:
@@ -239,7 +342,7 @@ def create_app(settings: Settings) -> Starlette:
             }
         )
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/graphql", door),
             WebSocketRoute("/graphql", door),
@@ -247,8 +350,11 @@ def create_app(settings: Settings) -> Starlette:
             Route("/readyz", readyz),
             Route("/metrics", _metrics),
         ],
+        middleware=[Middleware(SecurityHeaders)],
         lifespan=lifespan,
     )
+    app.state.drain = door.drain
+    return app
 
 
 async def _healthz(request: Request) -> Response:
@@ -295,9 +401,11 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,  # addresses and queries are in the lines of requests
             ws_max_size=settings.max_body_bytes,
+            server_header=False,
             timeout_graceful_shutdown=self.grace_seconds,
         )
         super().__init__(config)
+        self._drain = app.state.drain
         self._note = " (simulated data)" if settings.demo else ""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -307,10 +415,32 @@ class Server(uvicorn.Server):
             shown = f"[{host}]" if ":" in host else host
             print(f"walletgraph serves http://{shown}:{port}/graphql{self._note}", flush=True)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in self.servers:
+            listening.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.grace_seconds
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._drain()
+        self.config.timeout_graceful_shutdown = max(0, round(deadline - loop.time()))
+        await super().shutdown(sockets)
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn raises again the signal that stopped it: a wish granted is no failure.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         await super().serve(sockets)
+
+
+def _print_new_api_key(client: str) -> int:
+    try:
+        key, setting = ApiKeys.new(client)
+    except ValueError as error:
+        print(f"--new-api-key: {error}", file=sys.stderr)
+        return 2
+    print(f"For the client, and not to be had again:\nx-api-key: {key}\n")
+    print(f"For the server, beside the hashes of others:\nAPI_KEY_HASHES={setting}")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -319,7 +449,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--demo", action="store_true", default=None, help="serve simulated data; needs no key")
     parser.add_argument("--host", help="address to listen on (HOST, default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (PORT, default 8000)")
+    parser.add_argument("--new-api-key", metavar="CLIENT", help="print a new key for a client, and serve nothing")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    if "new_api_key" in given:
+        return _print_new_api_key(given["new_api_key"])
     try:
         settings = Settings(**given)
         settings.check()

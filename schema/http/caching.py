@@ -9,12 +9,12 @@ NO_STORE = "no-store"
 
 
 def cache_control(lifetimes: Sequence[float | None], *, private: bool) -> str:
-    """The header's value for operations that stay fresh for so many seconds; 0 is one that must not be kept.
+    """The header's value for operations that stay fresh for so many seconds; 0: something in it failed, or is old.
 
     None is an operation that no upstream's answer went into: it may be kept, and asked for again each time.
     """
     seconds = [lifetime for lifetime in lifetimes if lifetime is not None]
-    if not lifetimes or any(lifetime < 1 for lifetime in seconds):
+    if not lifetimes or 0 in seconds:
         return NO_STORE
     kept = f"max-age={int(min(seconds))}" if seconds else "no-cache"
     return f"private, {kept}" if private else kept

@@ -6,7 +6,11 @@ import json
 from typing import Any
 
 import orjson
+from graphql import GraphQLError
 from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from schema.errors import complete_errors
 
 _FAULT = "INTERNAL_SERVER_ERROR"
 
@@ -25,6 +29,8 @@ def formatted(result: ExecutionResult) -> dict[str, Any]:
 
 def is_request_error(result: ExecutionResult) -> bool:
     """Whether nothing was executed: there is no data, and no error is a field's."""
+    if isinstance(result, PreExecutionError):
+        return True
     return result.data is None and bool(result.errors) and all(error.path is None for error in result.errors or ())
 
 
@@ -34,6 +40,13 @@ def status_of(result: ExecutionResult) -> int:
         return 200
     codes = {(error.extensions or {}).get("code") for error in result.errors or ()}
     return 500 if _FAULT in codes else 400
+
+
+def fault(error: Exception) -> ExecutionResult:
+    """The result of an operation that a fault of ours has ended; the fault itself is in the log alone."""
+    errors = [GraphQLError("", original_error=error)]
+    complete_errors(errors, None)
+    return ExecutionResult(None, errors)
 
 
 def to_json(value: Any) -> bytes:

@@ -24,7 +24,7 @@ from schema.http.errors import RequestError
 from schema.http.incremental import CurrentFormat, DeferSpec20220824, IncrementalFormat
 from schema.http.parameters import Parameters, read_json
 from schema.http.persisted import PersistedDocuments
-from schema.http.results import formatted, is_request_error, status_of, to_json
+from schema.http.results import fault, formatted, is_request_error, status_of, to_json
 from schema.http.settings import HttpSettings
 from schema.http.streams import (
     EventStream,
@@ -83,6 +83,8 @@ class GraphQLView:
                 response = await self._respond(request, stack)
             except RequestError as error:
                 response = self._refuse(request, error)
+            except Exception as error:
+                response = self._json_response(500, formatted(fault(error)), media.JSON, {"Cache-Control": NO_STORE})
             await response(scope, receive, send)
 
     async def _respond(self, request: Request, stack: AsyncExitStack) -> ASGIApp:
@@ -254,8 +256,11 @@ class GraphQLView:
                 context_value=context,
             )
             async with aclosing(stream):
-                async for result in stream:
-                    yield result
+                try:
+                    async for result in stream:
+                        yield result
+                except Exception as error:
+                    yield fault(error)
 
         return await stack.enter_async_context(Feed.of(results()))
 

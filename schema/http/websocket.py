@@ -7,20 +7,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
-from graphql import GraphQLError
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.types.execution import PreExecutionError
 
 from schema.base import GraphSchema
-from schema.errors import complete_errors
 from schema.http.admission import Admission
 from schema.http.errors import RequestError
 from schema.http.parameters import Parameters, read_json
 from schema.http.persisted import PersistedDocuments
 from schema.http.refusal import refusal
-from schema.http.results import formatted, to_json
+from schema.http.results import fault, formatted, is_request_error, to_json
 from schema.http.settings import HttpSettings
 from schema.http.streams import Streams
 from schema.http.view import Charge, GetContext
@@ -70,6 +67,12 @@ class WebSocketServer:
         self.authenticate = authenticate
         self.charge = charge
         self._connected = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    async def drained(self) -> None:
+        """Returns when nobody is connected; once the streams are closed, that is when what runs has ended."""
+        await self._nobody.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -80,10 +83,13 @@ class WebSocketServer:
                 await socket.close(1013)
             return
         self._connected += 1
+        self._nobody.clear()
         try:
             await _Connection(self, socket).serve()
         finally:
             self._connected -= 1
+            if not self._connected:
+                self._nobody.set()
 
 
 class _Connection:
@@ -95,6 +101,7 @@ class _Connection:
         self._socket = socket
         self._sending = asyncio.Lock()
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._subscriptions: set[str] = set()
         self._initialised = False
         self._acknowledged = False
         self._heard = asyncio.Event()
@@ -124,8 +131,11 @@ class _Connection:
             self._ending.set_result(_EndError(code, reason[:_MAX_REASON_LENGTH]))
 
     async def _await_closing(self) -> None:
+        """Once the server stops, what is no subscription may come to its end."""
         await self._server.streams.closing.wait()
-        self._end(1001, "The server stops")
+        while running := [task for id, task in self._operations.items() if id not in self._subscriptions]:
+            await asyncio.wait(running)
+        self._end(1012, "The server stops")
 
     async def _watch(self) -> None:
         """Ends a connection that is not initialised in time; later keeps it alive, and ends one that is dead."""
@@ -193,10 +203,9 @@ class _Connection:
             case "pong":
                 pass
             case "subscribe":
-                self._subscribe(message)
+                await self._subscribe(message)
             case "complete":
-                if (task := self._operations.pop(_id(message), None)) is not None:
-                    task.cancel()
+                self._complete(_id(message))
             case _:
                 raise _EndError(4400, "Messages of this type are not known")
 
@@ -217,7 +226,7 @@ class _Connection:
         await self._send({"type": "connection_ack"})
         self._acknowledged = True
 
-    def _subscribe(self, message: dict[str, Any]) -> None:
+    async def _subscribe(self, message: dict[str, Any]) -> None:
         if not self._acknowledged:
             raise _EndError(4401, "Unauthorized")
         id, payload = _id(message), message.get("payload")
@@ -225,7 +234,16 @@ class _Connection:
             raise _EndError(4409, f"Subscriber for {id} already exists")
         if not isinstance(payload, dict):
             raise _EndError(4400, "The payload must be an object")
+        if len(self._operations) >= self._settings.max_operations_per_websocket:
+            error = RequestError(429, "This connection has too many operations under way.", "RATE_LIMITED")
+            await self._send({"id": id, "type": "error", "payload": [error.graphql_error.formatted]})
+            return
         self._operations[id] = asyncio.create_task(self._operate(id, payload))
+
+    def _complete(self, id: str) -> None:
+        self._subscriptions.discard(id)
+        if (task := self._operations.pop(id, None)) is not None:
+            task.cancel()
 
     # What it gets
 
@@ -236,31 +254,29 @@ class _Connection:
         except RequestError as error:
             ended = {"type": "error", "payload": [error.graphql_error.formatted]}
         except Exception as error:
-            fault = GraphQLError("", original_error=error)
-            complete_errors([fault], None)
-            ended = {"type": "error", "payload": [fault.formatted]}
+            ended = {"type": "error", "payload": formatted(fault(error))["errors"]}
         finally:
             if self._operations.get(id) is me:  # its id may be used again at once
                 del self._operations[id]
+                self._subscriptions.discard(id)
         await self._send({"id": id, **ended})
 
     async def _answer(self, id: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Sends the results of an operation; gives the last message. Raises ``RequestError``."""
         server = self._server
-        if len(self._operations) > self._settings.max_operations_per_websocket:
-            raise RequestError(429, "This connection has too many operations under way.", "RATE_LIMITED")
         parameters = Parameters.of(payload)
         text = server.documents.text_of(parameters)
         if server.charge is not None:
             await server.charge(self._socket, 1)
         if server.schema.is_subscription(text, parameters.operation_name, parameters.variables):
             with server.streams.opened("websocket"):
+                self._subscriptions.add(id)
                 return await self._send_results(id, self._results(text, parameters))
         async with server.admission.place():
             return await self._send_results(id, self._results(text, parameters))
 
     async def _results(self, text: str, parameters: Parameters) -> AsyncGenerator[Any, None]:
-        results = await self._server.schema.stream(
+        results: AsyncGenerator[Any, None] = await self._server.schema.stream(
             text,
             variable_values=parameters.variables,
             operation_name=parameters.operation_name,
@@ -268,14 +284,14 @@ class _Connection:
         )
         async with aclosing(results):
             async for result in results:
-                if not isinstance(result, PreExecutionError):
+                if not is_request_error(result):
                     self._server.documents.keep(parameters)
                 yield result
 
     async def _send_results(self, id: str, results: AsyncGenerator[Any, None]) -> dict[str, Any]:
         async with aclosing(results):
             async for result in results:
-                if isinstance(result, PreExecutionError):
+                if is_request_error(result):
                     return {"type": "error", "payload": [error.formatted for error in result.errors or ()]}
                 await self._send({"id": id, "type": "next", "payload": formatted(result)})
         return {"type": "complete"}
