@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from loaders.records import HoldingSource
+
+_MAX_SHOWN = 80
 
 
 class ClientError(Exception):
@@ -24,7 +27,13 @@ class BadInputError(ClientError):
     code = "BAD_USER_INPUT"
 
     def __init__(self, argument: str, value: object, reason: str) -> None:
-        super().__init__(f'Argument "{argument}": {_shown(value)} {reason}', argument=argument)
+        super().__init__(f'Argument "{argument}": {shown(value)} {reason}', argument=argument)
+
+
+class RateLimitedError(ClientError):
+    """More is wanted than there is room for."""
+
+    code = "RATE_LIMITED"
 
 
 class SourceFailedError(ClientError):
@@ -37,7 +46,7 @@ class SourceFailedError(ClientError):
         super().__init__(f"Not every source answered for {address}: {', '.join(names)}", sources=names)
 
 
-def _shown(value: object) -> str:
-    text = str(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return f'"{text}"' if isinstance(value, str) else text
+def shown(value: object) -> str:
+    """What a client sent, as JSON has it, its beginning if it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

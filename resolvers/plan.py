@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from graphql import FieldNode, FragmentDefinitionNode, InlineFragmentNode, SelectionNode, SelectionSetNode
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    InlineFragmentNode,
+    NamedTypeNode,
+    SelectionNode,
+    SelectionSetNode,
+)
 from graphql.language import BooleanValueNode, VariableNode
 
 from loaders.records import Wants
@@ -23,26 +30,31 @@ class Executing(Protocol):
 
 
 class Selection:
-    """The fields selected below some field, fragments unfolded, whatever their type conditions and aliases."""
+    """The fields selected below some field, fragments unfolded, whatever their aliases.
+
+    ``types`` are the names that the value there goes by: fragments on others do not count. None: all do.
+    """
 
     def __init__(
         self,
         nodes: Iterable[FieldNode],
         fragments: Mapping[str, FragmentDefinitionNode],
         variables: Mapping[str, Any],
+        types: Collection[str] | None = None,
     ) -> None:
         self._fragments = fragments
         self._variables = variables
+        self._types = types
         self._fields: dict[str, list[FieldNode]] = {}
         for node in nodes:
             if node.selection_set is not None:
                 self._collect(node.selection_set, set())
 
     @classmethod
-    def below(cls, info: Executing) -> Selection:
-        """What is selected below the field being resolved."""
+    def below(cls, info: Executing, types: Collection[str] | None = None) -> Selection:
+        """What is selected below the field being resolved, of a value that goes by these names."""
         fragments = {name: getattr(fragment, "definition", fragment) for name, fragment in info.fragments.items()}
-        return cls(info.field_nodes, fragments, info.variable_values)
+        return cls(info.field_nodes, fragments, info.variable_values, types)
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields
@@ -74,13 +86,17 @@ class Selection:
             if isinstance(node, FieldNode):
                 self._fields.setdefault(node.name.value, []).append(node)
             elif isinstance(node, InlineFragmentNode):
-                self._collect(node.selection_set, seen)
+                if self._counts(node.type_condition):
+                    self._collect(node.selection_set, seen)
             else:
                 name = node.name.value  # type: ignore[attr-defined]  # the third kind of selection is a spread
                 fragment = self._fragments.get(name)
-                if fragment is not None and name not in seen:
+                if fragment is not None and name not in seen and self._counts(fragment.type_condition):
                     seen.add(name)
                     self._collect(fragment.selection_set, seen)
+
+    def _counts(self, condition: NamedTypeNode | None) -> bool:
+        return self._types is None or condition is None or condition.name.value in self._types
 
     def _included(self, node: SelectionNode) -> bool:
         for directive in node.directives or ():

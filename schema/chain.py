@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import strawberry
 
@@ -43,6 +43,10 @@ class Chain(Node):
             namespace=chain_id.namespace or Namespace.EIP155,
             name=chain_name(chain_id),
         )
+
+    @classmethod
+    def of_key(cls, key: ChainId) -> dict[str, Any]:
+        return {"id": cls.global_id(key), "chainId": key}
 
     @classmethod
     async def load(cls, info: Info, key: ChainId) -> Self | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import strawberry
 
@@ -145,9 +145,22 @@ class Holding(Node):
         return address, asset_id
 
     @classmethod
+    def of_key(cls, key: tuple[AccountAddress, AssetId]) -> dict[str, Any]:
+        from schema.wallet import Wallet
+
+        address, asset_id = key
+        account_id = AccountId.of(asset_id.chain_id, address)
+        return {
+            "id": cls.global_id(f"{account_id}/{asset_id.partition('/')[2]}"),
+            "accountId": account_id,
+            "wallet": Wallet.of(address),
+            "chain": Chain.of(asset_id.chain_id),
+        }
+
+    @classmethod
     async def load(cls, info: Info, key: tuple[AccountAddress, AssetId]) -> Self | None:
         address, asset_id = key
-        wants = wants_of_holding(Selection.below(info._raw_info))
+        wants = wants_of_holding(cls.selection(info))
         listed = await find_holding(info.context, (address,), asset_id, wants)
         return None if listed is None else cls.from_record(listed)
 

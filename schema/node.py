@@ -6,12 +6,17 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar, Self, TypeVar
 
 import strawberry
+from strawberry.utils.str_converters import to_snake_case
 
 from loaders.errors import InvalidIdError
 from resolvers.context import Info
 from resolvers.errors import BadInputError
+from resolvers.plan import Selection
 
 T = TypeVar("T")
+
+ENTITY = "_Entity"
+"""The union of all that a gateway may refer to (Apollo Federation's subgraph specification)."""
 
 
 def later(result: Awaitable[T]) -> T:
@@ -54,7 +59,51 @@ class Node:
         return cls.load(info, key)
 
     @classmethod
+    def selection(cls, info: Info) -> Selection:
+        """What is selected of this type below the field being resolved."""
+        return Selection.below(info._raw_info, (cls.__name__, Node.__name__, ENTITY))
+
+    @classmethod
+    def of_key(cls, key: Any) -> dict[str, Any]:
+        """The fields that the natural key itself tells, by their GraphQL names."""
+        return {}
+
+    @classmethod
     def resolve_reference(cls, info: Info, **representation: Any) -> Self | Awaitable[Self | None] | None:
-        """The entity that a federation gateway names by ``id`` or by its natural key, spelled as clients spell it."""
-        text = str(representation.get(cls.natural_key) or representation.get("id") or "")
-        return cls.load_text(info, "representations", text.removeprefix(f"{cls.__name__}:"))
+        """The entity that a gateway names by ``id``, by its natural key or by both, spelled as clients spell them.
+
+        One of which only the key is selected is taken to be there: nobody is asked. Raises ``BadInputError``.
+        """
+        argument = "representations"
+        keys = {}
+        for name in dict.fromkeys(("id", cls.natural_key)):
+            if (text := representation.get(name)) is not None:
+                if not isinstance(text, str):
+                    raise BadInputError(argument, text, f"is not the {name} of a {cls.__name__}: it is no text")
+                keys[name] = cls._parse_reference(argument, name, text)
+        if not keys:
+            raise BadInputError(argument, cls.__name__, f"has neither id nor {cls.natural_key}")
+        key, *others = keys.values()
+        if any(other != key for other in others):
+            raise BadInputError(argument, representation["id"], f"is not the id of this {cls.natural_key}")
+        if cls.selection(info).only(*(told := cls.of_key(key))):
+            return cls._told(told)
+        return cls.load(info, key)
+
+    @classmethod
+    def _parse_reference(cls, argument: str, name: str, text: str) -> Any:
+        prefix = f"{cls.__name__}:" if name == "id" else ""
+        if not text.startswith(prefix):
+            raise BadInputError(argument, text, f"is not the id of a {cls.__name__}: it does not begin with {prefix}")
+        try:
+            return cls.parse_key(text.removeprefix(prefix))
+        except InvalidIdError as error:
+            raise BadInputError(argument, text, error.reason) from error
+
+    @classmethod
+    def _told(cls, fields: dict[str, Any]) -> Self:
+        """A node with these fields and no others."""
+        node = object.__new__(cls)
+        for name, value in fields.items():
+            setattr(node, to_snake_case(name), value)
+        return node

@@ -12,6 +12,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from loaders import amounts
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
+from resolvers.errors import shown
 
 BigInt = NewType("BigInt", int)
 
@@ -19,7 +20,7 @@ BigInt = NewType("BigInt", int)
 def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     def parse_text(value: Any) -> Any:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not text")
+            raise ValueError(f"{shown(value)} is not text")
         return parse(value)
 
     return parse_text
@@ -27,14 +28,14 @@ def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 def _parse_decimal(value: Any) -> decimal.Decimal:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{value!r} is not exact: write the number as text")
+        raise ValueError(f"{shown(value)} is not exact: write the number as text")
     return amounts.parse_plain(str(value))
 
 
 def _parse_integer(value: Any) -> BigInt:
     number = _parse_decimal(value)
     if number != number.to_integral_value():
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{shown(value)} is not a whole number")
     return BigInt(int(number))
 
 
@@ -45,7 +46,7 @@ def _instant(value: datetime.datetime) -> str:
 def _parse_instant(value: Any) -> datetime.datetime:
     instant = _text(datetime.datetime.fromisoformat)(value)
     if instant.tzinfo is None:
-        raise ValueError(f"{value!r} has no time zone")
+        raise ValueError(f"{shown(value)} has no time zone")
     return instant  # type: ignore[no-any-return]  # what fromisoformat gave
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import strawberry
 
 from loaders.caip import AssetId
+from loaders.errors import InvalidIdError
 from loaders.records import Group, HoldingSource, Price, Stock, TokenKind, TokenTrust
 from loaders.source import Book
 from resolvers.context import Info
@@ -22,6 +24,7 @@ from schema.node import Node
 if TYPE_CHECKING:
     from schema.holding import HoldingConnection
 
+_GROUP_ID = re.compile(r"[a-z]{1,16}:\S{1,128}")
 _KNOWN_FROM_THE_ID = ("id", "assetId", "address", "chain")
 """What a token's asset id tells without asking any source."""
 
@@ -102,13 +105,19 @@ class AssetGroup(Node):
 
     @classmethod
     async def load(cls, info: Info, key: str) -> Self | None:
-        wants = wants_of_token(Selection.below(info._raw_info)["members"])
+        wants = wants_of_token(cls.selection(info)["members"])
         found = await resolve_group(info.context, key, wants)
         return None if found is None else cls.from_record(*found)
 
     @classmethod
     def parse_key(cls, text: str) -> str:
+        if not _GROUP_ID.fullmatch(text):
+            raise InvalidIdError(text, "is not a group: expected a register and a name in it, such as ob:usdc")
         return text
+
+    @classmethod
+    def of_key(cls, key: str) -> dict[str, Any]:
+        return {"id": cls.global_id(key), "groupId": key}
 
 
 @strawberry.federation.type(keys=["id", "assetId"], description="A fungible token on one chain.")
@@ -162,8 +171,12 @@ class Token(Node):
         )
 
     @classmethod
+    def of_key(cls, key: AssetId) -> dict[str, Any]:
+        return {"id": cls.global_id(key), "assetId": key, "chain": Chain.of(key.chain_id)}
+
+    @classmethod
     async def load(cls, info: Info, key: AssetId) -> Self | None:
-        wants = wants_of_token(Selection.below(info._raw_info))
+        wants = wants_of_token(cls.selection(info))
         record = await resolve_token(info.context, key, wants)
         return None if record is None else cls.from_record(record)
 
