@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from graphql import (
-    ArgumentNode,
     DocumentNode,
     FieldNode,
     GraphQLError,
@@ -15,18 +15,20 @@ from graphql import (
     ListValueNode,
     Node,
     ObjectValueNode,
+    OperationDefinitionNode,
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
-    Visitor,
-    visit,
 )
-from graphql.language import VisitorAction
 
 from loaders.upstream.logs import log
 from resolvers.errors import BadInputError
 
+_MAX_MESSAGE = 400
+_LONG_WORD = re.compile(r"(\S{80})\S{41,}")
 _OF_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value(?: at ([^\s:]+))?: ")
+_VALUE = re.compile(r"(?:, found)?: .*", re.DOTALL)
+_OF_VARIABLES = ("Too many errors processing variables", "Variable values are nested too deeply")
 
 
 def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | None) -> None:
@@ -39,10 +41,14 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
         if "code" in extensions:
             continue
         if isinstance(error, GraphQLSyntaxError):
+            error.message = shortened(error.message)
             error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
         elif (bad_input := _bad_input(error, document)) is not None:
             error.message, error.extensions = bad_input
+        elif error.message.startswith(_OF_VARIABLES) and error.path is None:
+            error.extensions = {**extensions, "code": BadInputError.code}
         elif error.path is None and error.nodes and error.original_error is None:
+            error.message = shortened(error.message)
             error.extensions = {**extensions, "code": "GRAPHQL_VALIDATION_FAILED"}
         else:
             error_id = secrets.token_hex(8)
@@ -50,6 +56,12 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
             log.error("internal error", error_id=error_id, field=field, exc_info=_fault(error))
             error.message = "Internal server error"
             error.extensions = {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id}
+
+
+def shortened(text: str) -> str:
+    """A message that does not quote all of what a client sent."""
+    text = _LONG_WORD.sub(r"\1...", text[: 10 * _MAX_MESSAGE])
+    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
 
 
 def _fault(error: GraphQLError) -> BaseException:
@@ -75,9 +87,16 @@ def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
     else:
         return None
     argument = _argument(document, found) + inside if document is not None else inside
-    by_variable = f" (variable ${found})" if isinstance(found, str) else ""
-    message = f'Argument "{argument}"{by_variable}: {reason or _OF_VARIABLE.sub("", error.message)}'
-    return message, {"code": BadInputError.code, "argument": argument}
+    if isinstance(found, str):
+        message = f'Argument "{argument}" (variable ${found}): {reason or _without_value(error.message)}'
+    else:
+        message = f'Argument "{argument}": {reason or error.message}'
+    return shortened(message), {"code": BadInputError.code, "argument": shortened(argument)}
+
+
+def _without_value(message: str) -> str:
+    """What graphql-core says of a value, without the value: it shows those of variables as Python does."""
+    return _VALUE.sub("", _OF_VARIABLE.sub("", message)).replace("not to be None", "not to be null")
 
 
 def _reason(error: BaseException | None) -> str | None:
@@ -89,16 +108,26 @@ def _reason(error: BaseException | None) -> str | None:
 
 def _argument(document: DocumentNode, found: Node | str) -> str:
     """The dotted name of the argument that a value, or a variable of this name, is given to."""
-    names: list[str] = []
+    names = (name + place for name, value in _arguments(document) for place in _places(value, found))
+    return next(names, str(found))
 
-    class Finder(Visitor):
-        def enter_argument(self, node: ArgumentNode, *_: object) -> VisitorAction:
-            for place in _places(node.value, found):
-                names.append(node.name.value + place)
-            return self.SKIP
 
-    visit(document, Finder())
-    return names[0] if names else str(found)
+def _arguments(document: DocumentNode) -> Iterator[tuple[str, ValueNode]]:
+    """The name and the value of every argument of a document, and of every variable that has a default."""
+    unread: list[Any] = [*reversed(document.definitions)]
+    while unread:
+        node = unread.pop()
+        if isinstance(node, OperationDefinitionNode):
+            for variable in node.variable_definitions or ():
+                if variable.default_value is not None:
+                    yield f"${variable.variable.name.value}", variable.default_value
+        arguments = [*(node.arguments or ())] if isinstance(node, FieldNode) else []
+        for directive in getattr(node, "directives", None) or ():
+            arguments += directive.arguments or ()
+        yield from ((argument.name.value, argument.value) for argument in arguments)
+        selection_set = getattr(node, "selection_set", None)
+        if selection_set is not None:
+            unread.extend(reversed(selection_set.selections))
 
 
 def _places(value: ValueNode, found: Node | str) -> Iterator[str]:

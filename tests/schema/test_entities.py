@@ -149,11 +149,7 @@ async def test_owners_of_solana_are_asked_for_together(demo: Graph) -> None:
     query = """query ($r: [_Any!]!) { _entities(representations: $r) {
       ... on Wallet { holdings(filter: {sources: [SOLANA_SPL], kinds: [SPL]}) { totalCount } } } }"""
     async with open_graph(Simulators.demo(), thegraph_plan="scale") as graph:
-        owners = [
-            SOLANA,
-            "GXYBNgyYKbSLr938VJCpmGLCUaAHWsncTi7jDoQSdFR9",
-            "Bv4n2spQQYyyRxjxtZU9QZKgHf1pWAyPYvX6h3HHRET9",
-        ]
+        owners = [SOLANA, *USDC_ACCOUNTS]
         response = await entities(graph, query, [{"__typename": "Wallet", "address": owner} for owner in owners])
         assert response["errors"] == []
         assert +balance_requests(graph.simulators) == {"SOLANA_SPL accounts": 1}

@@ -1,0 +1,185 @@
+"""What an operation would cost, before it is executed: about as many fields as its response may have.
+
+A field costs 1, and what is selected below it as often as it has items: as many as a list that it is given, a page
+of a connection, or a few where nothing says how many. Variables are read as they were sent, whatever their types:
+those that are wrong are refused later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
+
+from resolvers.paging import DEFAULT_PAGE, MAX_PAGE
+from schema.limits import Limits, TooLargeError
+
+SOME = 5
+"""Items of a list that nothing says the length of."""
+
+_SIZES = {("Portfolio", "wallets"): 1}
+"""Items of lists of which there is one for each item of a list above."""
+
+_PAGED = ("nodes", "edges")
+_DIGITS = 10  # of an Int
+
+Variables = Mapping[str, Any]
+
+Size = Callable[[Variables], int]
+"""How many items there are, with variables as they were sent."""
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a selection costs: so much, and more for each item of what only variables say the size of."""
+
+    fixed: int = 0
+    items: list[tuple[int, Size, Cost]] = field(default_factory=list)
+    """How often, how many, and what one costs."""
+
+    def of(self, variables: Variables) -> int:
+        """The cost with these variables, as they were sent."""
+        return self.fixed + sum(times * size(variables) * one.of(variables) for times, size, one in self.items)
+
+    def add(self, other: Cost) -> None:
+        self.fixed += other.fixed
+        self.items += other.items
+
+    def times(self, size: int | Size) -> Cost:
+        """The cost of so many."""
+        if not isinstance(size, int):
+            return Cost(0, [(1, size, self)])
+        return Cost(size * self.fixed, [(size * times, of, one) for times, of, one in self.items])
+
+
+def cost_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Cost:
+    """The cost of a valid operation; fields that may be skipped count as if they are not."""
+    return _Reader(schema, document, operation).read(
+        operation.selection_set, schema.get_root_type(operation.operation)
+    )
+
+
+def check_variables(variables: Variables | None, limits: Limits) -> None:
+    """Raises ``TooLargeError`` for variables that are too many, too long or too deep to be looked at."""
+    count = 0
+    unread: list[tuple[Any, int]] = [(variables or {}, 0)]
+    while unread:
+        value, depth = unread.pop()
+        if isinstance(value, dict):
+            value = value.values()
+        elif isinstance(value, list):
+            limits.check("max_list_items", len(value))
+        else:
+            continue
+        if depth > limits.max_nesting:
+            raise TooLargeError("nesting", depth, limits.max_nesting)
+        count += len(value)
+        limits.check("max_variable_values", count)
+        unread.extend((item, depth + 1) for item in value)
+
+
+class _Reader:
+    """Reads the cost of one operation."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self._schema = schema
+        self._fragments = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self._defaults = {
+            variable.variable.name.value: _default(variable.default_value)
+            for variable in operation.variable_definitions or ()
+            if variable.default_value is not None
+        }
+
+    def read(self, selection_set: SelectionSetNode, on: Any, page: int | Size = SOME) -> Cost:
+        """The cost of what is selected on one object; ``page`` is how many items it has if it is a connection."""
+        cost = Cost()
+        for node in selection_set.selections:
+            if isinstance(node, FieldNode):
+                cost.fixed += 1
+                if node.selection_set is not None:
+                    self._read_below(cost, node, node.selection_set, on, page)
+            elif isinstance(node, InlineFragmentNode):
+                condition = node.type_condition
+                inside = on if condition is None else self._schema.get_type(condition.name.value)
+                cost.add(self.read(node.selection_set, inside, page))
+            elif isinstance(node, FragmentSpreadNode):
+                fragment = self._fragments[node.name.value]
+                inside = self._schema.get_type(fragment.type_condition.name.value)
+                cost.add(self.read(fragment.selection_set, inside, page))
+        return cost
+
+    def _read_below(
+        self, cost: Cost, node: FieldNode, selection_set: SelectionSetNode, on: Any, page: int | Size
+    ) -> None:
+        definition = self._schema.get_field(on, node.name.value)
+        if definition is None:
+            return
+        arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
+        type = get_named_type(definition.type)
+        below = self.read(selection_set, type, self._page(arguments) if _is_connection(type) else SOME)
+        lists = [name for name, argument in definition.args.items() if is_list_type(get_nullable_type(argument.type))]
+        if lists:
+            for name in lists:
+                below = below.times(self._length(arguments.get(name)))
+        elif _is_connection(on) and node.name.value in _PAGED:
+            below = below.times(page)
+        elif is_list_type(get_nullable_type(definition.type)):
+            below = below.times(_SIZES.get((on.name, node.name.value), SOME))
+        cost.add(below)
+
+    def _length(self, value: ValueNode | None) -> int | Size:
+        if isinstance(value, VariableNode):
+            read = self._variable(value)
+            return lambda variables: len(found) if isinstance(found := read(variables), list) else 1
+        return len(value.values) if isinstance(value, ListValueNode) else 1
+
+    def _page(self, arguments: Mapping[str, ValueNode]) -> int | Size:
+        given = [arguments[name] for name in ("first", "last") if name in arguments]
+        reads = [self._variable(value) for value in given if isinstance(value, VariableNode)]
+        written = [_default(value) for value in given if isinstance(value, IntValueNode)]
+        if not reads:
+            return _page_size(written)
+        return lambda variables: _page_size([*written, *(read(variables) for read in reads)])
+
+    def _variable(self, node: VariableNode) -> Callable[[Variables], Any]:
+        name = node.name.value
+        default = self._defaults.get(name)
+        return lambda variables: variables.get(name, default)
+
+
+def _default(value: ValueNode) -> Any:
+    """As much of a default value as says how many: a list, or a number of which more than a page is not read."""
+    if isinstance(value, ListValueNode):
+        return list(value.values)
+    return int(value.value[:_DIGITS]) if isinstance(value, IntValueNode) else None
+
+
+def _is_connection(type: Any) -> bool:
+    return isinstance(type, GraphQLObjectType) and "pageInfo" in type.fields
+
+
+def _page_size(asked: Sequence[Any]) -> int:
+    """As many as a page can have at most: one that asks for more is refused by its resolver."""
+    counts = [count for count in asked if isinstance(count, int)]
+    return max(0, min(max(counts), MAX_PAGE)) if counts else DEFAULT_PAGE
