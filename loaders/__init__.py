@@ -49,11 +49,16 @@ class Sources:
 
 
 class Loaders:
-    """The loaders of one operation: whatever its fields ask, each source is asked once."""
+    """The loaders of one operation: whatever its fields ask, each source is asked once.
 
-    def __init__(self, sources: Sources) -> None:
+    Balances older than ``max_age_seconds`` are renewed and waited for; None leaves it to each source.
+    """
+
+    def __init__(self, sources: Sources, *, max_age_seconds: float | None = None) -> None:
         self.sources = sources.by_name
+        self._max_age_seconds = max_age_seconds
         self._timeout_seconds = sources.timeout_seconds
+        self._operation_timeout_seconds = sources.operation_timeout_seconds
         self._ends_at = asyncio.get_running_loop().time() + sources.operation_timeout_seconds
         self._readings: dict[HoldingSource, Reading] = {}
         self.answers = {
@@ -61,6 +66,22 @@ class Loaders:
         }
         self.books = BooksByTokenLoader(self)
         self.holders = HoldersByTokenLoader(self)
+
+    @property
+    def fresh_seconds(self) -> float | None:
+        """For how long all that went into the operation stays fresh; None when no upstream's answer did.
+
+        0 when anything failed, is stale, or lacks something.
+        """
+        seconds = [reading.fresh_seconds for reading in self._readings.values()]
+        return min((some for some in seconds if some is not None), default=None)
+
+    def extend(self) -> None:
+        """Gives what is asked from now on a new deadline; what was answered stays as it is."""
+        now = asyncio.get_running_loop().time()
+        self._ends_at = now + self._operation_timeout_seconds
+        for reading in self._readings.values():
+            reading.deadline = min(now + self._timeout_seconds, self._ends_at)
 
     def close(self) -> None:
         """Cancels what is still being fetched."""
@@ -102,7 +123,7 @@ class Loaders:
         reading = self._readings.get(name)
         if reading is None:
             deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-            reading = self._readings[name] = Reading(min(deadline, self._ends_at))
+            reading = self._readings[name] = Reading(min(deadline, self._ends_at), self._max_age_seconds)
         return reading
 
 

@@ -50,6 +50,13 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
         self._reading = reading
         self._past: dict[AccountAddress, list[_Past]] = {}
 
+    async def load(self, key: AnswerKey) -> Asked:
+        """As inherited; who does not need the source does not wait for what others ask of it."""
+        if key.scope is None or self._needs_source(key.address, key.scope):
+            return await super().load(key)
+        self.announce(key)
+        return Asked(self._source.unasked(key.address), (key.scope,))
+
     async def fetch(self, keys: Sequence[AnswerKey]) -> Mapping[AnswerKey, Asked]:
         """Unites the keys of each address into one question, and asks all questions together."""
         by_address: dict[AccountAddress, list[AnswerKey]] = {}

@@ -52,20 +52,33 @@ class BatchLoader(ABC, Generic[K, V]):
     def __init__(self) -> None:
         self._loader: _PatientDataLoader[K, V] = _PatientDataLoader(self._batch)
         self._batches: set[asyncio.Task[Any]] = set()
+        self._values: set[asyncio.Future[V]] = set()
 
     async def load(self, key: K) -> V:
         """The value of a key. A caller that is cancelled takes nothing from the others who wait for it."""
-        return await asyncio.shield(self._loader.load(key))
+        return await asyncio.shield(self._value(key))
+
+    def announce(self, key: K) -> None:
+        """Puts a key into the batch for which nobody waits."""
+        self._value(key).add_done_callback(lambda value: value.cancelled() or value.exception())
 
     def close(self) -> None:
-        """Cancels what is still being fetched, or was about to be: nobody is left to want it."""
+        """Cancels what is still being fetched, or was about to be, and whoever waits for it all the same."""
         self._loader.closed = True
+        for value in list(self._values):
+            value.cancel()
         for batch in self._batches:
             batch.cancel()
 
     @abstractmethod
     async def fetch(self, keys: Sequence[K]) -> Mapping[K, V]:
         """A value for each key."""
+
+    def _value(self, key: K) -> asyncio.Future[V]:
+        value = self._loader.load(key)
+        self._values.add(value)
+        value.add_done_callback(self._values.discard)
+        return value
 
     async def _batch(self, keys: list[K]) -> list[V]:
         batch = asyncio.current_task()

@@ -147,11 +147,12 @@ class Codec(Generic[V]):
 _BOARD = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local said, awaits = {}, ARGV[4] == '1'
+local said, awaits, max_age = {}, ARGV[4] == '1', tonumber(ARGV[5])
 for i = 1, #KEYS / 2 do
   local value, flight = redis.call('GET', KEYS[2 * i - 1]), redis.call('GET', KEYS[2 * i])
   local fresh_until = value and tonumber(string.sub(value, 2, 14)) or 0
   local fresh = fresh_until > now and fresh_until < now + ARGV[3]
+  if fresh and max_age then fresh = tonumber(string.sub(value, 15, 30)) / 1000 + max_age >= now end
   local failed = flight and string.sub(flight, 1, 1) == '!'
   local state = ''
   if not fresh then
@@ -224,13 +225,17 @@ class SharedCache(Generic[V]):
         self._lifetime = lifetime
         self._seconds = _LARGE_SECONDS if codec.large else None
 
-    async def board(self, keys: Sequence[str], token: str, *, awaits: bool = False) -> dict[str, Shared[V]]:
+    async def board(
+        self, keys: Sequence[str], token: str, max_age_seconds: float | None = None, *, awaits: bool = False
+    ) -> dict[str, Shared[V]]:
         """Reads answers, and claims those that nobody fetches for ``token``: all in one round trip.
 
-        Who ``awaits`` the flights of others reads nothing that is not fresh, and learns of their failures.
+        What is older than ``max_age_seconds`` is not fresh. Who ``awaits`` the flights of others reads nothing that
+        is not fresh, and learns of their failures.
         """
         longest_fresh = int((self._lifetime.fresh + _CLOCK_SECONDS) * 1_000)
-        args = [token, int(_LEASE_SECONDS * 1_000), longest_fresh, int(awaits)]
+        max_age = "" if max_age_seconds is None else int(max_age_seconds * 1_000)
+        args = [token, int(_LEASE_SECONDS * 1_000), longest_fresh, int(awaits), max_age]
         said = await self._store.run(_BOARD, self._pairs(keys), args, timeout_seconds=self._seconds)
         return {key: await self._shared(said[2 * n], said[2 * n + 1]) for n, key in enumerate(keys)}
 

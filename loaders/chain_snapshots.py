@@ -70,6 +70,8 @@ class ChainSnapshots:
         self._client = client
         self._names = names
         self._threshold = threshold
+        minute = _SNAPSHOT.fresh
+        self._fresh_seconds = minute if caches.fresh_seconds is None else min(caches.fresh_seconds, minute)
         self._demand = {
             chain_id: Demand(caches.store, f"{client.fingerprint}:{name}", threshold)
             for chain_id, name in names.items()
@@ -79,7 +81,10 @@ class ChainSnapshots:
 
     def fresh(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """A snapshot that is less than a minute old; None when there is none."""
-        return None if self._kept[chain_id].fresh(None) is None else self.latest(chain_id)
+        if self._kept[chain_id].fresh(None) is None or (latest := self.latest(chain_id)) is None:
+            return None
+        age = time.time() - latest.fetched_at.timestamp()
+        return replace(latest, fresh_seconds=max(0.0, self._fresh_seconds - age))
 
     def latest(self, chain_id: ChainId) -> Fetched[ChainSnapshot] | None:
         """The last snapshot, if it may still stand in for a failure; None when there is none."""
@@ -125,7 +130,6 @@ class ChainSnapshots:
             except (UpstreamResponseError, TimeoutError):
                 land(None, UpstreamResponseError(calls=fetched.calls))
 
-        minute = _SNAPSHOT.fresh if caches.fresh_seconds is None else min(caches.fresh_seconds, _SNAPSHOT.fresh)
         return ReadThrough(
             caches,
             "ondo:snapshot",
@@ -139,5 +143,5 @@ class ChainSnapshots:
                 size=lambda snapshot: len(snapshot.blob),
                 large=True,
             ),
-            lifetime=replace(_SNAPSHOT, fresh=minute),
+            lifetime=replace(_SNAPSHOT, fresh=self._fresh_seconds),
         )

@@ -288,8 +288,22 @@ class OndoSource(Source):
         self.configured = client is not None
         if client is not None:
             self._client = client
-            self._metadata = Register(caches, "ondo:metadata", client.metadata, _index_metadata, _METADATA)
-            self._prices = Register(caches, "ondo:prices", client.prices, _index_prices, _PRICES)
+            self._metadata = Register(
+                caches,
+                "ondo:metadata",
+                client.metadata,
+                _index_metadata,
+                _METADATA,
+                flawed=lambda register: not register.complete,
+            )
+            self._prices = Register(
+                caches,
+                "ondo:prices",
+                client.prices,
+                _index_prices,
+                _PRICES,
+                flawed=lambda prices: not prices.complete,
+            )
             self._changes = Register(caches, "ondo:changes", client.enhanced_prices, _index_changes, _PRICES)
             self._markets = Register(caches, "ondo:markets", client.markets, _index_markets, _MARKETS)
             self._balances = OndoBalances(client, caches, snapshot_threshold)
@@ -318,7 +332,7 @@ class OndoSource(Source):
             for question in questions
             if (scopes := self._scopes_on(chain_id, question, register))
         ]
-        outcomes = await self._balances.load(places, reading.deadline)
+        outcomes = await self._balances.load(places, reading)
         rows: dict[AccountAddress, list[_Row]] = {}
         for place, outcome in outcomes.items():
             if (address := place.address) is None:
@@ -359,7 +373,7 @@ class OndoSource(Source):
         except LoadError:
             pass  # the register cannot tell; the chain itself may
         place = Place(chain_id, None, asset_id)
-        outcome = await self._balances.load_holders(place, reading.deadline)
+        outcome = await self._balances.load_holders(place, reading)
         if isinstance(outcome, LoadError):
             return _OndoAnswer([failed_report(self.name, chain_id, (), outcome)], [])
         rows = [row for row in _rows(place, outcome) if row[1] == asset_id]

@@ -13,6 +13,7 @@ from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.chain_snapshots import ChainSnapshots
 from loaders.errors import InvalidIdError, LoadError
 from loaders.read_through import Caches, Land, Outcome, ReadThrough
+from loaders.registers import Reading
 from loaders.snapshot_blob import holder_on
 from loaders.snapshots import ChainSnapshot
 from loaders.upstream.http import Fetched, after
@@ -125,6 +126,7 @@ class OndoBalances:
             name=str,
             codec=_HELD,
             lifetime=lifetime,
+            flawed=lambda held: held.unreadable,
         )
         self._holders: ReadThrough[Place, Held] = ReadThrough(
             caches,
@@ -134,10 +136,14 @@ class OndoBalances:
             name=str,
             codec=replace(_HELD, large=True),
             lifetime=lifetime,
+            flawed=lambda held: held.unreadable,
         )
 
-    async def load(self, places: Sequence[Place], deadline: float) -> Mapping[Place, Outcome[Held]]:
-        """The balances of each place, from whatever was fetched last and is not too old."""
+    async def load(self, places: Sequence[Place], reading: Reading) -> Mapping[Place, Outcome[Held]]:
+        """The balances of each place, from whatever was fetched last and is not too old.
+
+        A snapshot of a whole chain is good for its minute, whatever age the operation asks for.
+        """
         outcomes: dict[Place, Outcome[Held]] = {}
         asked: dict[Place, Place] = {}
         for place in places:
@@ -149,16 +155,17 @@ class OndoBalances:
                 and snapshot is not None
                 and (kept is None or kept.fetched_at < snapshot.fetched_at)
             ):
-                outcomes[place] = _of_snapshot(place, snapshot)
+                outcomes[place] = of_snapshot = _of_snapshot(place, snapshot)
+                reading.note(of_snapshot)
             else:
                 whole = self._kept.fresh(place.whole)
                 asked[place] = place if whole is None or whole.unreadable else place.whole
-        loaded = await self._kept.load(asked.values(), deadline)
+        loaded = await reading.balances(self._kept, asked.values())
         return outcomes | {place: loaded[instead] for place, instead in asked.items()}
 
-    async def load_holders(self, place: Place, deadline: float) -> Outcome[Held]:
+    async def load_holders(self, place: Place, reading: Reading) -> Outcome[Held]:
         """All who hold a token."""
-        return (await self._holders.load([place], deadline))[place]
+        return (await reading.balances(self._holders, [place]))[place]
 
     async def _fetch(self, places: Sequence[Place], deadline: float, land: _Land) -> None:
         """Asks upstream, for the whole of a chain on which many addresses are wanted of late."""
@@ -211,4 +218,5 @@ class OndoBalances:
 
 def _of_snapshot(place: Place, fetched: Fetched[ChainSnapshot]) -> Fetched[Held]:
     rows, unreadable = ((), False) if place.address is None else fetched.value.of(place.address)
-    return fetched.with_value(_index_balances(place.chain_id, rows, unreadable=unreadable))
+    held = fetched.with_value(_index_balances(place.chain_id, rows, unreadable=unreadable))
+    return replace(held, fresh_seconds=0.0) if held.value.unreadable else held

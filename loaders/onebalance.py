@@ -129,7 +129,14 @@ class OneBalanceSource(Source):
     def __init__(self, client: OneBalanceClient | None, caches: Caches) -> None:
         self.configured = client is not None
         if client is not None:
-            self._assets = Register(caches, "onebalance:assets", client.assets, index_assets, _REGISTER)
+            self._assets = Register(
+                caches,
+                "onebalance:assets",
+                client.assets,
+                index_assets,
+                _REGISTER,
+                flawed=lambda assets: assets.unreadable,
+            )
             self._chains = Register(caches, "onebalance:chains", client.chains, _index_chains, _REGISTER)
             self._balances = OneBalanceBalances(client, caches, self._assets)
 
@@ -153,7 +160,7 @@ class OneBalanceSource(Source):
             assets = await reading.read(self._assets)
         except LoadError as error:
             return {q.address: NoAnswer([failed_report(self.name, None, (q.address,), error)]) for q in questions}
-        answers = await self._balances.load(questions, assets, reading.deadline)
+        answers = await self._balances.load(questions, assets, reading)
         return {q.address: _OneBalanceAnswer(q, assets, answers.get(q.address)) for q in questions}
 
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:

@@ -16,7 +16,7 @@ from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, Ups
 from loaders.onebalance_assets import NO_GROUP, Assets
 from loaders.read_through import Caches, Land, Outcome, ReadThrough
 from loaders.records import Aggregate, HoldingSource, Wants
-from loaders.registers import Register
+from loaders.registers import Reading, Register
 from loaders.source import EVERYTHING, Question
 from loaders.upstream.http import Fetched, after
 from loaders.upstream.onebalance import AggregatedBalance, AssetBalanceRecord, OneBalanceClient
@@ -148,10 +148,11 @@ class OneBalanceBalances:
             codec=_WORDS,
             lifetime=caches.balance_lifetime(_BALANCE_SECONDS),
             passing=lambda words: any(said.refused is not None for said in words.values()),
+            flawed=lambda words: any(said.unreadable for said in words.values()),
         )
 
     async def load(
-        self, questions: Sequence[Question], assets: Assets, deadline: float
+        self, questions: Sequence[Question], assets: Assets, reading: Reading
     ) -> Mapping[AccountAddress, Outcome[Said]]:
         """What OneBalance says of each address; nothing of one whose question the register answers."""
         sought = []
@@ -160,7 +161,7 @@ class OneBalanceBalances:
                 sought.append(self._sought(pair, assets, summed=True))
             else:
                 sought += [self._sought([question], assets, summed=False) for question in pair]
-        outcomes = await self._kept.load(sought, deadline)
+        outcomes = await reading.balances(self._kept, sought)
         return {
             address: outcome if isinstance(outcome, LoadError) else outcome.with_value(outcome.value[address])
             for one, outcome in ((one, outcomes[one]) for one in sought)

@@ -57,6 +57,7 @@ class _Flight(Generic[K, V]):
 
     landed: dict[K, asyncio.Future[Outcome[V]]]
     for_others: bool = False
+    max_age_seconds: float | None = None
     waiting: int = 0
     task: asyncio.Task[None] | None = None
 
@@ -67,7 +68,8 @@ class ReadThrough(Generic[K, V]):
     ``fetch`` asks upstream for some questions, as many a request as it can, until the event-loop time that it gets,
     and lands each answer as it comes; it may answer more than it was asked. ``name`` is the canonical spelling of a
     question. ``incomplete`` says why an answer lacks something: an earlier whole one is served in its place, or else
-    it is served itself, and not kept; neither is one that is ``passing``.
+    it is served itself, and not kept; neither is one that is ``passing``. One that is ``flawed`` is kept and served,
+    but nobody shall take it for the whole truth.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ReadThrough(Generic[K, V]):
         lifetime: Lifetime,
         incomplete: Callable[[V], LoadError | None] = lambda value: None,
         passing: Callable[[V], bool] = lambda value: False,
+        flawed: Callable[[V], bool] = lambda value: False,
     ) -> None:
         self._caches = caches
         self._memory = caches.memory
@@ -93,6 +96,7 @@ class ReadThrough(Generic[K, V]):
         self._lifetime = lifetime
         self._incomplete = incomplete
         self._passing = passing
+        self._flawed = flawed
         self._flights: dict[K, _Flight[K, V]] = {}
         self._shared = None if caches.store is None else SharedCache(caches.store, kind, codec, lifetime)
 
@@ -106,13 +110,18 @@ class ReadThrough(Generic[K, V]):
         entry = self.peek(key)
         return entry.value if entry is not None and entry.age(self._lifetime) is Age.FRESH else None
 
-    async def load(self, keys: Iterable[K], deadline: float) -> dict[K, Outcome[V]]:
-        """An answer or a failure for each question, at the latest shortly after the event-loop time ``deadline``."""
+    async def load(
+        self, keys: Iterable[K], deadline: float, max_age_seconds: float | None = None
+    ) -> dict[K, Outcome[V]]:
+        """An answer or a failure for each question, at the latest shortly after the event-loop time ``deadline``.
+
+        One older than ``max_age_seconds`` is renewed and waited for, however fresh it still is by its lifetime.
+        """
         outcomes: dict[K, Outcome[V]] = {}
         old: list[K] = []
         wanted: list[K] = []
         for key in dict.fromkeys(keys):
-            kept, renew = self._kept(key)
+            kept, renew = self._kept(key, max_age_seconds)
             if kept is None:
                 wanted.append(key)
             else:
@@ -122,28 +131,28 @@ class ReadThrough(Generic[K, V]):
         self._refresh([key for key in old if key not in self._flights])
         new = [key for key in wanted if key not in self._flights]
         if new:
-            self._take_off(new, deadline)
-        waits = [self._wait(key, deadline, ours=key in new) for key in wanted]
+            self._take_off(new, deadline, max_age_seconds)
+        waits = [self._wait(key, deadline, max_age_seconds, ours=key in new) for key in wanted]
         if len(waits) == 1:
             outcomes[wanted[0]] = await waits[0]
         elif waits:
             outcomes.update(zip(wanted, await asyncio.gather(*waits), strict=True))
-        return outcomes
+        return {key: self._with_freshness(outcome) for key, outcome in outcomes.items()}
 
     def _key(self, key: K) -> str:
         return self._prefix + self._name(key)
 
-    def _kept(self, key: K, tier: str = "memory") -> tuple[Fetched[V] | None, bool]:
+    def _kept(self, key: K, max_age_seconds: float | None, tier: str = "memory") -> tuple[Fetched[V] | None, bool]:
         """What is served at once, and whether it wants to be renewed."""
         entry = self.peek(key)
         age = Age.DEAD if entry is None else entry.age(self._lifetime)
         CACHE_READS.labels(self._kind, tier, age.value).inc()
         if entry is None:
             return None, False
-        if age is Age.FRESH:
+        if age is Age.FRESH and (max_age_seconds is None or entry.seconds <= max_age_seconds):
             return self._served(entry, None), False
         resting = entry.failure is not None and time.monotonic() < entry.retry_at
-        if age is Age.STALE_WHILE_REVALIDATE or resting:
+        if resting or (age is Age.STALE_WHILE_REVALIDATE and max_age_seconds is None):
             return self._served(entry, entry.failure), not resting
         return None, False
 
@@ -152,29 +161,40 @@ class ReadThrough(Generic[K, V]):
         calls = frozenset[int]() if failure is None else failure.calls
         return Fetched(entry.value, entry.fetched_at, calls, int(entry.seconds), _spent(failure))
 
+    def _with_freshness(self, outcome: Outcome[V]) -> Outcome[V]:
+        if isinstance(outcome, LoadError) or outcome.stale is not None:
+            return outcome
+        value = outcome.value
+        if self._flawed(value) or self._passing(value) or self._incomplete(value) is not None:
+            return outcome
+        return replace(outcome, fresh_seconds=max(0.0, self._lifetime.fresh - _age_seconds(outcome)))
+
     def _refresh(self, keys: Sequence[K]) -> None:
         if keys:
             deadline = asyncio.get_running_loop().time() + self._caches.refresh_seconds
             self._take_off(keys, deadline, for_others=True)
 
-    def _take_off(self, keys: Sequence[K], deadline: float, *, for_others: bool = False) -> _Flight[K, V]:
+    def _take_off(
+        self, keys: Sequence[K], deadline: float, max_age_seconds: float | None = None, *, for_others: bool = False
+    ) -> _Flight[K, V]:
         loop = asyncio.get_running_loop()
-        flight: _Flight[K, V] = _Flight({key: loop.create_future() for key in keys}, for_others)
+        flight: _Flight[K, V] = _Flight({key: loop.create_future() for key in keys}, for_others, max_age_seconds)
         for key in keys:
             self._flights[key] = flight
         flight.task = self._caches.background.start(self._fly(flight, deadline), for_others=for_others)
         return flight
 
-    async def _wait(self, key: K, deadline: float, *, ours: bool) -> Outcome[V]:
+    async def _wait(self, key: K, deadline: float, max_age_seconds: float | None, *, ours: bool) -> Outcome[V]:
         loop = asyncio.get_running_loop()
         while True:
             flight = self._flights.get(key)
             if flight is None:
-                flight, ours = self._take_off([key], deadline), True
+                flight, ours = self._take_off([key], deadline, max_age_seconds), True
             outcome = await self._board(flight, key, deadline + _GRACE_SECONDS if ours else deadline)
             if ours:
                 return outcome
-            if not _is_anothers(outcome) or loop.time() >= deadline:
+            enough = not (_is_anothers(outcome) or _is_older(outcome, max_age_seconds))
+            if enough or loop.time() >= deadline:
                 return _without_calls(outcome)
             if self._flights.get(key) is flight:
                 del self._flights[key]
@@ -219,7 +239,7 @@ class ReadThrough(Generic[K, V]):
         if self._shared is None:
             return list(keys), []
         try:
-            said = await self._ask_store(self._shared, keys, token)
+            said = await self._ask_store(self._shared, keys, token, flight.max_age_seconds)
         except SharedStoreError:
             return list(keys), []
         ours, theirs = [], []
@@ -230,7 +250,7 @@ class ReadThrough(Generic[K, V]):
                 if shared.failure is not None:
                     self._land(flight, key, self._or_stale(key, shared.failure))
                     continue
-            kept, renew = self._kept(key, "shared")
+            kept, renew = self._kept(key, flight.max_age_seconds, "shared")
             if kept is not None:
                 self._land(flight, key, kept)
             if shared.flight is Flight.OURS:
@@ -243,10 +263,16 @@ class ReadThrough(Generic[K, V]):
         return ours, theirs
 
     async def _ask_store(
-        self, shared: SharedCache[V], keys: Sequence[K], token: str, *, awaits: bool = False
+        self,
+        shared: SharedCache[V],
+        keys: Sequence[K],
+        token: str,
+        max_age_seconds: float | None,
+        *,
+        awaits: bool = False,
     ) -> Mapping[str, Shared[V]]:
         try:
-            return await shared.board([self._key(key) for key in keys], token, awaits=awaits)
+            return await shared.board([self._key(key) for key in keys], token, max_age_seconds, awaits=awaits)
         except asyncio.CancelledError:
             self._end_behind(dict.fromkeys(keys), token)  # some may have become ours
             raise
@@ -323,7 +349,7 @@ class ReadThrough(Generic[K, V]):
             await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
             pause = min(pause * 1.5, longest)
             try:
-                said = await self._ask_store(self._shared, pending, token, awaits=True)
+                said = await self._ask_store(self._shared, pending, token, flight.max_age_seconds, awaits=True)
             except SharedStoreError:
                 await self._ask_upstream(flight, pending, token, deadline)
                 return
@@ -380,6 +406,17 @@ def _is_a_cap(outcome: Outcome[V]) -> bool:
 def _is_anothers(outcome: Outcome[V]) -> bool:
     """Whether a question failed because the time or the cap of the operation was up that asked it."""
     return isinstance(outcome, UpstreamTimeoutError) or _is_a_cap(outcome)
+
+
+def _is_older(outcome: Outcome[V], max_age_seconds: float | None) -> bool:
+    """Whether a question was answered in another's flight by what is too old here."""
+    if max_age_seconds is None or isinstance(outcome, LoadError) or outcome.stale is not None:
+        return False
+    return _age_seconds(outcome) > max_age_seconds
+
+
+def _age_seconds(fetched: Fetched[V]) -> float:
+    return time.time() - fetched.fetched_at.timestamp()
 
 
 def _without_calls(outcome: Outcome[V]) -> Outcome[V]:

@@ -196,7 +196,6 @@ class Report:
     truncated: bool = False
     fetched_at: datetime | None = None
     cache_age_seconds: int | None = None
-    indexed_to: AsOf | None = None
     calls: frozenset[int] = frozenset()
 
     def not_requested(self) -> Report:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from loaders.cache import Codec, Lifetime
 from loaders.errors import LoadError
-from loaders.read_through import Caches, Land, ReadThrough
-from loaders.upstream.http import Document, Listing
+from loaders.read_through import Caches, Land, Outcome, ReadThrough
+from loaders.upstream.http import Document, Fetched, Listing
 
+K = TypeVar("K")
 R = TypeVar("R")
 T = TypeVar("T")
+V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
 
 # Records and an index of them take about so many times the bytes of the JSON that they were read from.
@@ -29,10 +31,17 @@ class _Built(Generic[T_co]):
 
 
 class Register(Generic[T_co]):
-    """One list, indexed by ``build`` when it is fetched. A failure is never kept."""
+    """One list, indexed by ``build`` when it is fetched; ``flawed`` if it is not whole. A failure is never kept."""
 
     def __init__(
-        self, caches: Caches, name: str, listing: Listing[R], build: Callable[[R], T_co], lifetime: Lifetime
+        self,
+        caches: Caches,
+        name: str,
+        listing: Listing[R],
+        build: Callable[[R], T_co],
+        lifetime: Lifetime,
+        *,
+        flawed: Callable[[T_co], bool] | None = None,
     ) -> None:
         def built(document: Document[R]) -> _Built[T_co]:
             return _Built(document.body, build(document.records))
@@ -59,30 +68,59 @@ class Register(Generic[T_co]):
             name=lambda key: "all",
             codec=codec,
             lifetime=lifetime,
+            flawed=lambda built: flawed is not None and flawed(built.index),
         )
 
     async def read(self, deadline: float) -> T_co:
         """The list; raises a ``LoadError``."""
+        return (await self.fetch(deadline)).value
+
+    async def fetch(self, deadline: float) -> Fetched[T_co]:
+        """The list, and for how long it is good; raises a ``LoadError``."""
         outcome = (await self._answers.load([None], deadline))[None]
         if isinstance(outcome, LoadError):
             raise outcome
-        return outcome.value.index
+        return outcome.with_value(outcome.value.index)
 
 
 class Reading:
     """One operation's reading of one source: its deadline, and every register as first seen.
 
-    So all fields of an operation speak of the same prices, and a register that failed is not asked again.
+    So all fields of an operation speak of the same prices, and a register that failed is not asked again. Balances
+    are renewed that are older than ``max_age_seconds``; None leaves it to their lifetime.
+
+    ``fresh_seconds`` says for how long all that was read stays fresh: None when nothing was, 0 when something failed,
+    is stale, or lacks something.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, max_age_seconds: float | None = None) -> None:
         self.deadline = deadline
+        self.max_age_seconds = max_age_seconds
+        self.fresh_seconds: float | None = None
         self._seen: dict[Register[object], asyncio.Task[object]] = {}
 
     def close(self) -> None:
         """Cancels what is still being read."""
         for seen in self._seen.values():
             seen.cancel()
+
+    def note(self, outcome: Outcome[Any]) -> None:
+        """Takes note of an answer, or of a failure, that went into the operation."""
+        seconds = 0.0 if isinstance(outcome, LoadError) else outcome.fresh_seconds
+        self.fresh_seconds = seconds if self.fresh_seconds is None else min(seconds, self.fresh_seconds)
+
+    async def balances(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> dict[K, Outcome[V]]:
+        """An answer or a failure for each question, none of them too old for this operation."""
+        return self._noted(await answers.load(keys, self.deadline, self.max_age_seconds))
+
+    async def facts(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> dict[K, Outcome[V]]:
+        """The same for what hardly changes, as old as its lifetime allows."""
+        return self._noted(await answers.load(keys, self.deadline))
+
+    def _noted(self, outcomes: dict[K, Outcome[V]]) -> dict[K, Outcome[V]]:
+        for outcome in outcomes.values():
+            self.note(outcome)
+        return outcomes
 
     async def try_read(self, register: Register[T]) -> T | LoadError:
         """The register's list, or why it could not be read."""
@@ -93,16 +131,22 @@ class Reading:
 
     async def read(self, register: Register[T]) -> T:
         """The register's list; raises a ``LoadError``."""
-        key: Register[object] = register
-        if key not in self._seen:
-            self._seen[key] = asyncio.create_task(self._read(key))
-        seen = await asyncio.shield(self._seen[key])
+        seen = await asyncio.shield(self.begin(register))
         if isinstance(seen, LoadError):
             raise seen
         return seen  # type: ignore[return-value]  # what this register gave
 
+    def begin(self, register: Register[object]) -> asyncio.Task[object]:
+        """Lets the register be read, for whoever will want it."""
+        if register not in self._seen:
+            self._seen[register] = asyncio.create_task(self._read(register))
+        return self._seen[register]
+
     async def _read(self, register: Register[object]) -> object:
+        outcome: Outcome[object]
         try:
-            return await register.read(self.deadline)
+            outcome = await register.fetch(self.deadline)
         except LoadError as error:
-            return error
+            outcome = error
+        self.note(outcome)
+        return outcome if isinstance(outcome, LoadError) else outcome.value

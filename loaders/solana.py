@@ -279,10 +279,11 @@ class SolanaSource(Source):
             if native_scopes:
                 native[SolOf(question.address, any(scope.zero for scope in native_scopes))] = None
         wants_freshness = any(Wants.FRESHNESS in question.wants for question in questions)
-        of_rows, of_native, _ = await asyncio.gather(
-            self._balances.rows.load(rows, reading.deadline),
-            self._balances.sol.load(native, reading.deadline),
-            self._read_ahead(reading, wants_freshness),
+        if wants_freshness:  # at the same time as the balances, which do not wait for it
+            reading.begin(self._indexed_to)
+        of_rows, of_native = await asyncio.gather(
+            reading.balances(self._balances.rows, rows),
+            reading.balances(self._balances.sol, native),
         )
         for of_owner, answered in of_rows.items():
             owner = owners[of_owner.owner]
@@ -298,7 +299,7 @@ class SolanaSource(Source):
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
         facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: _SOL}
-        for mint, answered in (await self._balances.mints.load(mints, reading.deadline)).items():
+        for mint, answered in (await reading.facts(self._balances.mints, mints)).items():
             # What cannot be read stays unknown.
             if isinstance(answered, Fetched) and answered.value is not None:
                 facts[AssetId.of_token(SOLANA_MAINNET, mint)] = _facts(answered.value)
@@ -314,11 +315,6 @@ class SolanaSource(Source):
             return await reading.read(self._indexed_to)
         except LoadError:
             return None
-
-    async def _read_ahead(self, reading: Reading, wants_freshness: bool) -> None:
-        """Asks how far Solana is indexed at the same time as for the balances."""
-        if wants_freshness:
-            await self.indexed_to(reading)
 
 
 def _report(address: AccountAddress, parts: Sequence[_Outcome]) -> Report:

@@ -233,6 +233,7 @@ class SolanaBalances:
             codec=_ROWS,
             lifetime=lifetime,
             incomplete=lambda value: value.error,
+            flawed=lambda value: value.truncated or value.unreadable,
         )
         self.sol = ReadThrough(
             caches,
@@ -242,6 +243,7 @@ class SolanaBalances:
             name=str,
             codec=_NATIVES,
             lifetime=lifetime,
+            flawed=lambda value: value.unreadable,
         )
         self.mints = ReadThrough(
             caches,

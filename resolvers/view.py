@@ -75,7 +75,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
     return View(
         addresses,
         context.reconciled[key],
-        await _report(context, said, wants),
+        _merge(said),
         list(dict.fromkeys(aggregate for one in said for aggregate in one.answer.aggregates)),
         {
             name: frozenset(one.answer.accounts for one in said if one.source is name and one.answer.accounts)
@@ -87,8 +87,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
 
 async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], wants: Wants) -> Sequence[Report]:
     """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
-    said = await _listen(context, addresses, None, wants)
-    return await _report(context, said, wants)
+    return _merge(await _listen(context, addresses, None, wants))
 
 
 def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
@@ -160,20 +159,6 @@ def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSo
         lambda source, account_id: status(source, account_id) in _ANSWERED,
     )
     return reconcile((observation for one in said for observation in one.observations), stale, pricing)
-
-
-async def _report(context: Context, said: Sequence[_Said], wants: Wants) -> list[Report]:
-    """The reports on what was said, with how far each source has read the chain if that is wanted."""
-    reports = _merge(said)
-    if Wants.FRESHNESS not in wants:
-        return reports
-    answered = dict.fromkeys(report.source for report in reports if report.fetched_at is not None)
-    freshness = await asyncio.gather(*[context.loaders.indexed_to(name) for name in answered])
-    indexed_to = dict(zip(answered, freshness, strict=True))
-    return [
-        report if report.fetched_at is None else replace(report, indexed_to=indexed_to[report.source])
-        for report in reports
-    ]
 
 
 def _merge(said: Sequence[_Said]) -> list[Report]:

@@ -10,6 +10,7 @@ from schema.extensions import OperationContext
 from schema.limits import Limits
 from schema.query import Query, SubgraphQuery
 from schema.scalars import SCALARS
+from schema.subscription import Subscription
 from schema.telemetry import Telemetry
 
 
@@ -22,6 +23,7 @@ class Schema(GraphSchema):
     def __init__(self, *, subgraph: bool = False, limits: Limits | None = None, introspection: bool = True) -> None:
         super().__init__(
             query=SubgraphQuery if subgraph else Query,
+            subscription=Subscription,
             extensions=[Telemetry, OperationContext],
             config=StrawberryConfig(scalar_map=dict(SCALARS)),
             limits=Limits() if limits is None else limits,

@@ -11,6 +11,7 @@ from loaders.caip import AccountAddress
 from loaders.errors import SourceErrorCode
 from loaders.records import AsOf as AsOfRecord
 from loaders.records import HoldingSource, Report, SourceStatus
+from resolvers.context import Info
 from schema.chain import Chain
 from schema.scalars import BigInt
 
@@ -43,10 +44,15 @@ class SourceReport:
     truncated: bool = strawberry.field(description="True if more rows exist than the page budget let us read.")
     fetched_at: datetime | None
     cache_age_seconds: int | None
-    indexed_to: AsOf | None
     upstream_calls: int = strawberry.field(
         description="Upstream requests for balances that this answer caused; 0 when it came from a cache."
     )
+
+    @strawberry.field
+    async def indexed_to(self, info: Info) -> AsOf | None:
+        if self.fetched_at is None:
+            return None
+        return AsOf.from_record(await info.context.loaders.indexed_to(self.source))
 
     @classmethod
     def from_record(cls, record: Report) -> Self:
@@ -62,6 +68,5 @@ class SourceReport:
             truncated=record.truncated,
             fetched_at=record.fetched_at,
             cache_age_seconds=record.cache_age_seconds,
-            indexed_to=AsOf.from_record(record.indexed_to),
             upstream_calls=len(record.calls),
         )

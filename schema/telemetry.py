@@ -35,12 +35,13 @@ from resolvers.context import RequestContext
 
 _OPERATIONS = Counter(
     "walletgraph_operations",
-    "GraphQL operations by name, type and outcome: OK, PARTIAL (data and errors), FAILED (no data), CANCELLED.",
+    "GraphQL operations by name, type and outcome: OK, PARTIAL (data and errors), FAILED (no data), CANCELLED. "
+    "Subscriptions count when they end, by their last event; they are not CANCELLED.",
     ["operation", "type", "outcome"],
 )
 _SECONDS = Histogram(
     "walletgraph_operation_seconds",
-    "GraphQL operations: how long they took, by name and outcome.",
+    "GraphQL operations but subscriptions: how long they took, by name and outcome.",
     ["operation", "outcome"],
     buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -49,6 +50,7 @@ _FIELDS = Counter("walletgraph_fields", "GraphQL operations that select a field.
 _MAX_NAME_LENGTH = 64
 _CACHED_DOCUMENTS = 1_000
 _FAULT = "INTERNAL_SERVER_ERROR"
+_SUBSCRIPTION = "subscription"
 
 
 class OperationNames:
@@ -123,13 +125,15 @@ class Telemetry(SchemaExtension):
             name, type = "other" if execution.operation_name else "anonymous", "unknown"
         result = execution.result
         errors = [] if result is None else result.errors or []
+        lasts = type == _SUBSCRIPTION
         if result is None:
-            outcome = "CANCELLED" if cancelled else "FAILED"
+            outcome = "OK" if lasts else "CANCELLED" if cancelled else "FAILED"
         else:
             outcome = "OK" if not errors else "FAILED" if result.data is None else "PARTIAL"
         codes = sorted({str((error.extensions or {}).get("code")) for error in errors})
         _OPERATIONS.labels(name, type, outcome).inc()
-        _SECONDS.labels(name, outcome).observe(seconds)
+        if not lasts:
+            _SECONDS.labels(name, outcome).observe(seconds)
         span.set_outcome(name, type, outcome, fault=_FAULT in codes)
         log.info(
             "operation",

@@ -46,15 +46,17 @@ from walletgraph.loaders.upstream import Upstreams, UpstreamSettings
 from walletgraph.server import GraphQLApp
 
 upstreams = Upstreams(UpstreamSettings(ondo_api_key="k"))
+graphql = GraphQLApp(upstreams)
 
 
 @asynccontextmanager
 async def lifespan(app):
     async with upstreams:
         yield
+        await graphql.close()
 
 
-app = Starlette(routes=[Mount("/graphql", app=GraphQLApp(upstreams))], lifespan=lifespan)
+app = Starlette(routes=[Mount("/graphql", app=graphql)], lifespan=lifespan)
 
 
 async def main():

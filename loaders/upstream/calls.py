@@ -15,11 +15,16 @@ class RequestLog:
 
     requests: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    _earlier: int = 0
 
     @property
     def count(self) -> int:
-        """How many there were, those under way included."""
-        return sum(self.requests.values())
+        """How many there were since the last round began, those under way included."""
+        return sum(self.requests.values()) - self._earlier
+
+    def begin_round(self) -> None:
+        """Lets what was asked so far count no more: for operations that last."""
+        self._earlier = sum(self.requests.values())
 
     def begin(self, upstream: str) -> None:
         """Count one request of an upstream."""

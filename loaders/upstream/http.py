@@ -61,7 +61,8 @@ class Fetched(Generic[T]):
     """An answer, when it was fetched, and the numbers of the upstream requests that it caused.
 
     ``calls`` is empty when another caller's request or a cache gave the answer. ``cache_age_seconds`` is its age
-    where a cache gave it. ``stale`` is why it could not be renewed; None when it needed not or was.
+    where a cache gave it. ``stale`` is why it could not be renewed; None when it needed not or was. For
+    ``fresh_seconds`` more it need not be renewed: 0 when it is stale, or lacks something.
     """
 
     value: T
@@ -69,10 +70,11 @@ class Fetched(Generic[T]):
     calls: frozenset[int] = frozenset()
     cache_age_seconds: int | None = None
     stale: LoadError | None = None
+    fresh_seconds: float = 0.0
 
     def with_value(self, value: U) -> Fetched[U]:
         """The same with what was made of the value."""
-        return Fetched(value, self.fetched_at, self.calls, self.cache_age_seconds, self.stale)
+        return Fetched(value, self.fetched_at, self.calls, self.cache_age_seconds, self.stale, self.fresh_seconds)
 
 
 def after(calls: frozenset[int], outcome: Fetched[T] | LoadError) -> Fetched[T] | LoadError:
