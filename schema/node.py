@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar, Self, TypeVar
 
 import strawberry
+from strawberry.types import get_object_definition
 from strawberry.utils.str_converters import to_snake_case
 
 from loaders.errors import InvalidIdError
@@ -61,7 +62,9 @@ class Node:
     @classmethod
     def selection(cls, info: Info) -> Selection:
         """What is selected of this type below the field being resolved."""
-        return Selection.below(info._raw_info, (cls.__name__, Node.__name__, ENTITY))
+        definition = get_object_definition(cls, strict=True)
+        interfaces = [interface.name for interface in definition.interfaces]
+        return Selection.below(info._raw_info, (definition.name, *interfaces, ENTITY))
 
     @classmethod
     def of_key(cls, key: Any) -> dict[str, Any]:
@@ -76,13 +79,14 @@ class Node:
         """
         argument = "representations"
         keys = {}
-        for name in dict.fromkeys(("id", cls.natural_key)):
+        names = dict.fromkeys(("id", cls.natural_key))
+        for name in names:
             if (text := representation.get(name)) is not None:
                 if not isinstance(text, str):
-                    raise BadInputError(argument, text, f"is not the {name} of a {cls.__name__}: it is no text")
+                    raise BadInputError(argument, text, f"is no {name} of {cls.__name__}: it is not text")
                 keys[name] = cls._parse_reference(argument, name, text)
         if not keys:
-            raise BadInputError(argument, cls.__name__, f"has neither id nor {cls.natural_key}")
+            raise BadInputError(argument, cls.__name__, f"is named without a key: {' or '.join(names)}")
         key, *others = keys.values()
         if any(other != key for other in others):
             raise BadInputError(argument, representation["id"], f"is not the id of this {cls.natural_key}")
@@ -94,7 +98,7 @@ class Node:
     def _parse_reference(cls, argument: str, name: str, text: str) -> Any:
         prefix = f"{cls.__name__}:" if name == "id" else ""
         if not text.startswith(prefix):
-            raise BadInputError(argument, text, f"is not the id of a {cls.__name__}: it does not begin with {prefix}")
+            raise BadInputError(argument, text, f"is no id of {cls.__name__}: it does not begin with {prefix}")
         try:
             return cls.parse_key(text.removeprefix(prefix))
         except InvalidIdError as error:

@@ -44,12 +44,12 @@ BAD: list[tuple[Any, str]] = [
     (7, "not an object"),
     ("Wallet", "not an object"),
     ([{"__typename": "Wallet"}], "not an object"),
-    ({"__typename": "Wallet"}, "neither id nor address"),
-    ({"__typename": "Wallet", "address": None}, "neither id nor address"),
+    ({"__typename": "Wallet"}, "without a key: id or address"),
+    ({"__typename": "Wallet", "address": None}, "without a key: id or address"),
     ({"__typename": "Wallet", "address": ""}, "not an address"),
-    ({"__typename": "Wallet", "address": 1}, "no text"),
-    ({"__typename": "Wallet", "address": [EVM]}, "no text"),
-    ({"__typename": "Token", "assetId": {"a": 1}}, "no text"),
+    ({"__typename": "Wallet", "address": 1}, "it is not text"),
+    ({"__typename": "Wallet", "address": [EVM]}, "it is not text"),
+    ({"__typename": "Token", "assetId": {"a": 1}}, "it is not text"),
     ({"__typename": "Wallet", "id": f"Token:{EVM}"}, "does not begin with Wallet:"),
     ({"__typename": "Wallet", "id": EVM}, "does not begin with Wallet:"),
     ({"__typename": "Wallet", "id": f"Wallet:{SOLANA}", "address": EVM}, "not the id of this address"),
@@ -104,6 +104,23 @@ async def test_what_a_gateway_needs_for_other_fields_is_left_aside(demo: Graph) 
     response = await entities(demo, KEYS, [{"__typename": "Wallet", "address": EVM, **odd}])
     assert response["errors"] == []
     assert response["data"]["_entities"][0]["address"] == EVM
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "... on HoldingsView { total { holdingCount } }",
+        "... on Wallet { ... on HoldingsView { total { holdingCount } } }",
+        "... on Node { ... on HoldingsView { ...V } }",
+        "...V",
+    ],
+)
+async def test_a_field_is_found_by_whatever_name_its_type_goes(demo: Graph, fields: str) -> None:
+    query = f"query ($r: [_Any!]!) {{ _entities(representations: $r) {{ {fields} }} }}"
+    query += " fragment V on HoldingsView { total { holdingCount } }" if "...V" in fields else ""
+    response = await entities(demo, query, [{"__typename": "Wallet", "address": EVM}])
+    assert response["errors"] == []
+    assert response["data"]["_entities"][0]["total"]["holdingCount"] > 0
 
 
 async def test_fields_of_one_type_ask_nothing_for_another(demo: Graph) -> None:
