@@ -19,16 +19,16 @@ class IncrementalFormat(Protocol):
 
 
 class CurrentFormat:
-    """Payloads with ``pending``, ``incremental`` by id, and ``completed``, as graphql-core has them."""
+    """Payloads with ``pending``, ``incremental`` by id, and ``completed``; asked for by ``incrementalSpec=v0.2``."""
 
-    media_type = 'multipart/mixed; boundary="-"'
+    media_type = 'multipart/mixed; boundary="-"; incrementalSpec=v0.2'
 
     def write(self, payload: Payload) -> dict[str, Any]:
         return {**payload.formatted}
 
 
 class DeferSpec20220824:
-    """Payloads with ``incremental`` by path, which clients ask for by ``deferSpec=20220824``.
+    """Payloads with ``incremental`` by path; asked for by ``deferSpec=20220824``, or by no name at all.
 
     It names the first of some streamed items by its index, so what was sent is kept together until the end.
     """

@@ -305,7 +305,7 @@ def _takes_increments(accept: media.Accept, text: str) -> bool:
 
 def _incremental_format(accept: media.Accept) -> IncrementalFormat:
     named = accept.named(media.MULTIPART)
-    return DeferSpec20220824() if any("deferspec" in one.parameters for one in named) else CurrentFormat()
+    return CurrentFormat() if any("incrementalspec" in one.parameters for one in named) else DeferSpec20220824()
 
 
 def _parameters(text: str) -> Sequence[tuple[str, str]]:

@@ -25,6 +25,7 @@ from tests.service import EVM, TOTAL
 
 APOLLO = "multipart/mixed;deferSpec=20220824,application/graphql-response+json,application/json;q=0.9"
 URQL = f"{GRAPHQL}, application/graphql+json, {JSON}, text/event-stream, multipart/mixed"
+CURRENT = "multipart/mixed;incrementalSpec=v0.2,application/graphql-response+json"
 MULTIPART_SUBSCRIPTION = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json"
 EVENTS = "text/event-stream"
 
@@ -102,7 +103,7 @@ def merged(parts: list[Any]) -> Any:
     return whole
 
 
-@pytest.mark.parametrize("accept", [APOLLO, URQL, "multipart/mixed"])
+@pytest.mark.parametrize("accept", [APOLLO, CURRENT, URQL, "multipart/mixed"])
 @pytest.mark.parametrize(("directive", "query"), [("defer", DEFERRED), ("stream", STREAMED)])
 async def test_the_parts_together_are_the_whole(client: Client, accept: str, directive: str, query: str) -> None:
     parts = await parts_of(client, query, accept)
@@ -120,15 +121,15 @@ async def test_the_first_part_does_not_wait_for_a_slow_source(demo: Graph, clien
 
 
 async def test_each_client_gets_the_format_that_it_names(client: Client) -> None:
-    async with asking(client, DEFERRED, APOLLO) as response:
-        old = [part async for part in Parts(response)]
-        assert "deferSpec=20220824" in response.headers["content-type"]
-    async with asking(client, DEFERRED, URQL) as response:
-        new = [part async for part in Parts(response)]
-        assert "deferSpec" not in response.headers["content-type"]
-    assert "pending" not in old[0]
-    assert new[0]["pending"] == [{"id": "0", "path": ["wallet"], "label": "Slow"}]
-    assert {key for part in old for key in part} <= {"data", "incremental", "hasNext", "errors", "extensions"}
+    async with asking(client, DEFERRED, CURRENT) as response:
+        current = [part async for part in Parts(response)]
+        assert "incrementalSpec=v0.2" in response.headers["content-type"]
+    assert current[0]["pending"] == [{"id": "0", "path": ["wallet"], "label": "Slow"}]
+    for accept in (APOLLO, URQL):
+        async with asking(client, DEFERRED, accept) as response:
+            by_path = [part async for part in Parts(response)]
+            assert "deferSpec=20220824" in response.headers["content-type"]
+        assert {key for part in by_path for key in part} <= {"data", "incremental", "hasNext", "extensions"}
 
 
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL, EVENTS])
