@@ -385,6 +385,10 @@ def __getattr__(name: str) -> Any:
     return app
 
 
+def _is_no_clients_mistake(record: logging.LogRecord) -> bool:
+    return "Invalid UTF-8 sequence received from client" not in record.getMessage()
+
+
 class Server(uvicorn.Server):
     """Says in one line where it serves, once it accepts requests; stops at SIGTERM when all that runs is done."""
 
@@ -404,6 +408,7 @@ class Server(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=self.grace_seconds,
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_no_clients_mistake)
         super().__init__(config)
         self._drain = app.state.drain
         self._note = " (simulated data)" if settings.demo else ""

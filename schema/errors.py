@@ -28,7 +28,13 @@ _MAX_MESSAGE = 400
 _LONG_WORD = re.compile(r"(\S{80})\S{41,}")
 _OF_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value(?: at ([^\s:]+))?: ")
 _VALUE = re.compile(r"(?:, found)?: .*", re.DOTALL)
-_OF_VARIABLES = ("Too many errors processing variables", "Variable values are nested too deeply")
+_OF_CLIENTS = (
+    "Too many errors processing variables",
+    "Variable values are nested too deeply",
+    "initialCount must be",
+)
+"""What graphql-core says of bad input without saying that it is such."""
+
 
 
 def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | None) -> None:
@@ -40,12 +46,13 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
         extensions = error.extensions or {}
         if "code" in extensions:
             continue
+        error.message = error.message.replace("not to be None", "not to be null")
         if isinstance(error, GraphQLSyntaxError):
             error.message = shortened(error.message)
             error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
         elif (bad_input := _bad_input(error, document)) is not None:
             error.message, error.extensions = bad_input
-        elif error.message.startswith(_OF_VARIABLES) and error.path is None:
+        elif error.message.startswith(_OF_CLIENTS):
             error.extensions = {**extensions, "code": BadInputError.code}
         elif error.path is None and error.nodes and error.original_error is None:
             error.message = shortened(error.message)
@@ -96,7 +103,7 @@ def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
 
 def _without_value(message: str) -> str:
     """What graphql-core says of a value, without the value: it shows those of variables as Python does."""
-    return _VALUE.sub("", _OF_VARIABLE.sub("", message)).replace("not to be None", "not to be null")
+    return _VALUE.sub("", _OF_VARIABLE.sub("", message))
 
 
 def _reason(error: BaseException | None) -> str | None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema import Limits, schema
-from schema.cost import SOME, check_variables, cost_of
+from schema.cost import READING, SOME, check_variables, cost_of
 from schema.documents import Documents, RefusedError
 from schema.limits import TooLargeError
 from tests.graph import Graph
@@ -43,17 +43,17 @@ def cost(text: str, variables: Mapping[str, Any] | None = None) -> int:
         ("query ($a: [ID!]! = [1, 2]) { nodes(ids: $a) { id } }", {}, 1 + 2),
         ("query ($a: ID!) { nodes(ids: [$a, $a]) { id } }", {"a": ["x"] * 9}, 1 + 2),
         ("query ($a: [_Any!]!) { _entities(representations: $a) { ... on Token { id } } }", {"a": [{}] * 7}, 1 + 7),
-        ("{ wallet(address: 1) { holdings { nodes { id } totalCount } } }", {}, 1 + 1 + 1 + 50 + 1),
-        ("{ wallet(address: 1) { holdings(first: 3) { edges { cursor node { id } } } } }", {}, 1 + 1 + 1 + 3 * 3),
-        ("{ wallet(address: 1) { holdings(last: 7) { nodes { id } } } }", {}, 1 + 1 + 1 + 7),
-        ("{ wallet(address: 1) { holdings(first: 999999) { nodes { id } } } }", {}, 1 + 1 + 1 + 200),
-        ("{ wallet(address: 1) { holdings(first: -4) { nodes { id } } } }", {}, 1 + 1 + 1),
+        ("{ wallet(address: 1) { holdings { nodes { id } totalCount } } }", {}, 1 + READING + 1 + 50 + 1),
+        ("{ wallet(address: 1) { holdings(first: 3) { edges { cursor node { id } } } } }", {}, 1 + READING + 1 + 3 * 3),
+        ("{ wallet(address: 1) { holdings(last: 7) { nodes { id } } } }", {}, 1 + READING + 1 + 7),
+        ("{ wallet(address: 1) { holdings(first: 999999) { nodes { id } } } }", {}, 1 + READING + 1 + 200),
+        ("{ wallet(address: 1) { holdings(first: -4) { nodes { id } } } }", {}, 1 + READING + 1),
         ("{ wallet(address: 1) { holdings(first: null) { ...F } } } fragment F on HoldingConnection { nodes { id } }",
-            {}, 1 + 1 + 1 + 50),
+            {}, 1 + READING + 1 + 50),
         ("{ portfolio(addresses: [1, 2]) { wallets { holdings(first: 3) { nodes { id } } } } }", {},
-            1 + 2 * (1 + 1 * (1 + (1 + 3)))),
-        ("{ wallet(address: 1) { byChain { total { valueUsd missingSources } } } }", {}, 1 + 1 + SOME * 3),
-        (WALLETS, {"a": ["x"] * 25, "first": 200}, 1 + 25 * (1 + 1 + 200 * 10)),
+            1 + 2 * (1 + 1 * (READING + (1 + 3)))),
+        ("{ wallet(address: 1) { byChain { total { valueUsd missingSources } } } }", {}, 1 + READING + SOME * 3),
+        (WALLETS, {"a": ["x"] * 25, "first": 200}, 1 + 25 * (READING + 1 + 200 * 10)),
     ],
 )  # fmt: skip
 def test_what_operations_cost(text: str, variables: dict[str, Any], expected: int) -> None:
@@ -127,7 +127,7 @@ async def test_an_operation_that_would_cost_too_much_asks_nothing(graph: Graph) 
     (error,) = response["errors"]
     assert response["data"] is None
     assert error["extensions"] == {
-        "code": "OPERATION_TOO_LARGE", "limit": "cost", "asked": 1 + 25 * 2 + 25 * 200 * 36, "allowed": 100_000,
+        "code": "OPERATION_TOO_LARGE", "limit": "cost", "asked": 1 + 25 * (READING + 1) + 25 * 200 * 36, "allowed": 100_000,
     }  # fmt: skip
     assert graph.simulators.requests() == []
 
