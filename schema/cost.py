@@ -1,8 +1,8 @@
 """What an operation would cost, before it is executed, in plain fields of its response.
 
 A field costs 1, one that reads the sources of a wallet as many as that takes, and what is selected below it as often
-as it has items: as many as a list that it is given, a page of a connection, or a few where nothing says. Variables are read as they were sent, whatever their types:
-those that are wrong are refused later.
+as it has items: as many as a list that it is given, a page of a connection, or a few where nothing says how many.
+Variables are read as they were sent, whatever their types: those that are wrong are refused later.
 """
 
 from __future__ import annotations

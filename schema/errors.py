@@ -36,7 +36,6 @@ _OF_CLIENTS = (
 """What graphql-core says of bad input without saying that it is such."""
 
 
-
 def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | None) -> None:
     """Gives each error its ``extensions.code``; what is a fault of ours is masked in place, and logged.
 

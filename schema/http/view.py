@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from graphql.execution import InitialIncrementalExecutionResult
 from starlette.datastructures import Headers
@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from resolvers.context import RequestContext
 from schema.base import GraphSchema
 from schema.http import media
 from schema.http.admission import Admission
@@ -36,7 +35,23 @@ from schema.http.streams import (
     Streams,
 )
 
-GetContext = Callable[[HTTPConnection], RequestContext]
+
+class ContextValue(Protocol):
+    """What the transports know of the context value of an operation.
+
+    They say by ``incremental`` whether the client takes ``@defer`` and ``@stream``; ``trace`` is whether the answer
+    is for this one request, and ``lifetimes`` for how many seconds what went into it is fresh.
+    """
+
+    incremental: bool
+
+    @property
+    def trace(self) -> bool: ...
+    @property
+    def lifetimes(self) -> Sequence[float | None]: ...
+
+
+GetContext = Callable[[HTTPConnection], ContextValue]
 Charge = Callable[[HTTPConnection, int], Awaitable[None]]
 RenderPlayground = Callable[[Request], Response]
 
@@ -134,7 +149,7 @@ class GraphQLView:
             result = await self._run(text, parameters, context)
         return self._single_response(request, media_type, result, context, parameters)
 
-    async def _run(self, text: str, parameters: Parameters, context: RequestContext) -> ExecutionResult:
+    async def _run(self, text: str, parameters: Parameters, context: ContextValue) -> ExecutionResult:
         return await self._schema.execute(
             text,
             variable_values=parameters.variables,
@@ -161,7 +176,7 @@ class GraphQLView:
         headers = {"Cache-Control": NO_STORE if any(result.errors for result in results) else self._kept(contexts)}
         return self._json_response(200, [formatted(result) for result in results], media.JSON, headers)
 
-    async def _execute_one(self, parameters: Parameters, context: RequestContext) -> ExecutionResult:
+    async def _execute_one(self, parameters: Parameters, context: ContextValue) -> ExecutionResult:
         try:
             text = self._documents.text_of(parameters)
         except RequestError as error:
@@ -175,7 +190,7 @@ class GraphQLView:
         request: Request,
         media_type: str,
         result: ExecutionResult,
-        context: RequestContext,
+        context: ContextValue,
         parameters: Parameters,
     ) -> Response:
         self._remember(parameters, result)
@@ -194,7 +209,7 @@ class GraphQLView:
         if not is_request_error(result):
             self._documents.keep(parameters)
 
-    def _kept(self, contexts: Sequence[RequestContext]) -> str:
+    def _kept(self, contexts: Sequence[ContextValue]) -> str:
         if any(context.trace for context in contexts):
             return NO_STORE
         lifetimes = [lifetime for context in contexts for lifetime in context.lifetimes]
@@ -246,7 +261,7 @@ class GraphQLView:
         return self._streamed(await self._feed(text, parameters, self._get_context(request), stack), format)
 
     async def _feed(
-        self, text: str, parameters: Parameters, context: RequestContext, stack: AsyncExitStack
+        self, text: str, parameters: Parameters, context: ContextValue, stack: AsyncExitStack
     ) -> Feed[Any]:
         async def results() -> AsyncGenerator[Any, None]:
             stream = await self._schema.stream(
