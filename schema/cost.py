@@ -37,25 +37,20 @@ from schema.limits import Limits, TooLargeError
 SOME = 5
 """Items of a list that nothing says the length of."""
 
-_SIZES = {("Portfolio", "wallets"): 1}
-"""Items of lists of which there is one for each item of a list above."""
-
 READING = 250
 """A field that reconciles what the sources say of a wallet. It takes some 2 ms, and nobody else's turn meanwhile."""
 
+_READS = ("holdings", "holding", "total", "byChain", "byAssetGroup", "sources")
 _COSTS = {
-    **dict.fromkeys(
-        product(
-            ("Wallet", "Portfolio", "HoldingsView"),
-            ("holdings", "holding", "total", "byChain", "byAssetGroup", "sources"),
-        ),
-        READING,
-    ),
+    **dict.fromkeys(product(("Wallet", "Portfolio", "HoldingsView"), _READS), READING),
     ("AssetGroup", "members"): 20,
     ("_Service", "sdl"): 1_000,
 }
 
-_PAGED = ("nodes", "edges")
+_PORTFOLIO = "Portfolio"
+_ITEMS = ("nodes", "edges", "wallets")
+"""The lists of a connection or a portfolio, which are as long as that has items."""
+
 _DIGITS = 10  # of an Int
 
 Variables = Mapping[str, Any]
@@ -127,41 +122,46 @@ class _Reader:
             if variable.default_value is not None
         }
 
-    def read(self, selection_set: SelectionSetNode, on: Any, page: int | Size = SOME) -> Cost:
-        """The cost of what is selected on one object; ``page`` is how many items it has if it is a connection."""
+    def read(self, selection_set: SelectionSetNode, on: Any, items: int | Size = SOME) -> Cost:
+        """The cost of what is selected on one object: a connection or a portfolio of so many ``items``, or another."""
         cost = Cost()
         for node in selection_set.selections:
             if isinstance(node, FieldNode):
-                cost.fixed += _COSTS.get((on.name, node.name.value), 1)
+                itself = Cost(_COSTS.get((on.name, node.name.value), 1))
+                cost.add(itself.times(items) if on.name == _PORTFOLIO and node.name.value in _READS else itself)
                 if node.selection_set is not None:
-                    self._read_below(cost, node, node.selection_set, on, page)
+                    self._read_below(cost, node, node.selection_set, on, items)
             elif isinstance(node, InlineFragmentNode):
                 condition = node.type_condition
                 inside = on if condition is None else self._schema.get_type(condition.name.value)
-                cost.add(self.read(node.selection_set, inside, page))
+                cost.add(self.read(node.selection_set, inside, items))
             elif isinstance(node, FragmentSpreadNode):
                 fragment = self._fragments[node.name.value]
                 inside = self._schema.get_type(fragment.type_condition.name.value)
-                cost.add(self.read(fragment.selection_set, inside, page))
+                cost.add(self.read(fragment.selection_set, inside, items))
         return cost
 
     def _read_below(
-        self, cost: Cost, node: FieldNode, selection_set: SelectionSetNode, on: Any, page: int | Size
+        self, cost: Cost, node: FieldNode, selection_set: SelectionSetNode, on: Any, items: int | Size
     ) -> None:
         definition = self._schema.get_field(on, node.name.value)
         if definition is None:
             return
         arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
         type = get_named_type(definition.type)
-        below = self.read(selection_set, type, self._page(arguments) if _is_connection(type) else SOME)
         lists = [name for name, argument in definition.args.items() if is_list_type(get_nullable_type(argument.type))]
-        if lists:
-            for name in lists:
-                below = below.times(self._length(arguments.get(name)))
-        elif _is_connection(on) and node.name.value in _PAGED:
-            below = below.times(page)
+        lengths = [self._length(arguments.get(name)) for name in lists]
+        if type.name == _PORTFOLIO:
+            cost.add(self.read(selection_set, type, *lengths))
+            return
+        below = self.read(selection_set, type, self._page(arguments) if _is_connection(type) else SOME)
+        if lengths:
+            for length in lengths:
+                below = below.times(length)
+        elif (_is_connection(on) or on.name == _PORTFOLIO) and node.name.value in _ITEMS:
+            below = below.times(items)
         elif is_list_type(get_nullable_type(definition.type)):
-            below = below.times(_SIZES.get((on.name, node.name.value), SOME))
+            below = below.times(SOME)
         cost.add(below)
 
     def _length(self, value: ValueNode | None) -> int | Size:

@@ -45,7 +45,6 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
         extensions = error.extensions or {}
         if "code" in extensions:
             continue
-        error.message = error.message.replace("not to be None", "not to be null")
         if isinstance(error, GraphQLSyntaxError):
             error.message = shortened(error.message)
             error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
@@ -65,8 +64,8 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
 
 
 def shortened(text: str) -> str:
-    """A message that does not quote all of what a client sent."""
-    text = _LONG_WORD.sub(r"\1...", text[: 10 * _MAX_MESSAGE])
+    """A message that does not quote all of what a client sent, nor null as Python has it."""
+    text = _LONG_WORD.sub(r"\1...", text[: 10 * _MAX_MESSAGE]).replace("not to be None", "not to be null")
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
 
 

@@ -52,8 +52,10 @@ def cost(text: str, variables: Mapping[str, Any] | None = None) -> int:
         ("{ wallet(address: 1) { holdings(first: null) { ...F } } } fragment F on HoldingConnection { nodes { id } }",
             {}, 1 + READING + 1 + 50),
         ("{ portfolio(addresses: [1, 2]) { wallets { holdings(first: 3) { nodes { id } } } } }", {},
-            1 + 2 * (1 + 1 * (READING + (1 + 3)))),
+            1 + 1 + 2 * (READING + (1 + 3))),
         ("{ wallet(address: 1) { byChain { total { valueUsd missingSources } } } }", {}, 1 + READING + SOME * 3),
+        ("{ portfolio(addresses: [1, 2]) { total { valueUsd } holdings(first: 3) { nodes { id } } } }", {},
+            1 + 2 * (READING + READING) + 1 + (1 + 3)),
         (WALLETS, {"a": ["x"] * 25, "first": 200}, 1 + 25 * (READING + 1 + 200 * 10)),
     ],
 )  # fmt: skip
