@@ -416,7 +416,7 @@ def _is_older(outcome: Outcome[V], max_age_seconds: float | None) -> bool:
 
 
 def _age_seconds(fetched: Fetched[V]) -> float:
-    return time.time() - fetched.fetched_at.timestamp()
+    return max(0.0, time.time() - fetched.fetched_at.timestamp())  # the clock of another replica may be ahead
 
 
 def _without_calls(outcome: Outcome[V]) -> Outcome[V]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -88,15 +89,12 @@ class Reading:
 
     So all fields of an operation speak of the same prices, and a register that failed is not asked again. Balances
     are renewed that are older than ``max_age_seconds``; None leaves it to their lifetime.
-
-    ``fresh_seconds`` says for how long all that was read stays fresh: None when nothing was, 0 when something failed,
-    is stale, or lacks something.
     """
 
     def __init__(self, deadline: float, max_age_seconds: float | None = None) -> None:
         self.deadline = deadline
         self.max_age_seconds = max_age_seconds
-        self.fresh_seconds: float | None = None
+        self._fresh_until: float | None = None
         self._seen: dict[Register[object], asyncio.Task[object]] = {}
 
     def close(self) -> None:
@@ -104,10 +102,19 @@ class Reading:
         for seen in self._seen.values():
             seen.cancel()
 
+    @property
+    def fresh_seconds(self) -> float | None:
+        """How long from now all that was read stays fresh: None when nothing was read, 0 when something failed.
+
+        It is 0 as well when something is stale, or lacks something.
+        """
+        return None if self._fresh_until is None else max(0.0, self._fresh_until - time.monotonic())
+
     def note(self, outcome: Outcome[Any]) -> None:
         """Takes note of an answer, or of a failure, that went into the operation."""
         seconds = 0.0 if isinstance(outcome, LoadError) else outcome.fresh_seconds
-        self.fresh_seconds = seconds if self.fresh_seconds is None else min(seconds, self.fresh_seconds)
+        until = time.monotonic() + seconds if seconds else 0.0
+        self._fresh_until = until if self._fresh_until is None else min(until, self._fresh_until)
 
     async def balances(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> dict[K, Outcome[V]]:
         """An answer or a failure for each question, none of them too old for this operation."""

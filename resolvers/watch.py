@@ -142,6 +142,7 @@ class _Watch:
         self._address = address
         self._seconds = seconds
         self._needed: list[Needs] = []
+        self._asked: Needs = {}
         self._latest: _Snapshot | None = None
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -155,9 +156,9 @@ class _Watch:
         return bool(self._needed)
 
     def add(self, needs: Needs) -> None:
-        """One more is told, who needs this; asks at once if that was not asked the last time."""
+        """One more is told, who needs this; asks at once if that is not what was asked, or is being asked."""
         self._needed.append(needs)
-        if self._latest is not None and not _covers(self._latest.needs, needs):
+        if self._asked and not _covers(self._asked, needs):
             self._hurry.set()
 
     def remove(self, needs: Needs) -> None:
@@ -185,36 +186,39 @@ class _Watch:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
+        # Whoever begins may ask for the whole at the same time: what he is told of begins no later than that answer,
+        # so it comes by the same caches. After that, what the last poll has fetched is always too old for the next.
+        max_age_seconds = None
         while True:
-            await self._poll()
+            await self._poll(max_age_seconds)
             late = loop.time() - due
             if late >= 0:  # what was missed is not made up for
                 due += self._seconds * (late // self._seconds + 1)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._hurry.wait()
+            max_age_seconds = None if self._hurry.is_set() else self._seconds / 2
 
-    async def _poll(self) -> None:
+    async def _poll(self, max_age_seconds: float | None) -> None:
         self._hurry.clear()
         at, needs = datetime.now(UTC), _united(self._needed)
-        # What the last poll has fetched is always too old for this one, what others have fetched since is not.
-        loaders = Loaders(self._sources, max_age_seconds=self._seconds / 2)
+        self._asked = needs
+        loaders = Loaders(self._sources, max_age_seconds=max_age_seconds)
         context = Context(loaders)
         try:
             with logging_requests():
                 view, *_ = await asyncio.gather(
                     *[load_view(context, (self._address,), scope, wants) for scope, wants in needs.items()]
                 )
+            outcome = _outcome(view)
+            if outcome != "FAILED":
+                self._publish(at, view, needs, context)
         except BaseException as error:
             loaders.close()
             if not isinstance(error, Exception):
                 raise
             log.error("watched wallet could not be asked for", exc_info=error)
             outcome = "FAILED"
-        else:
-            outcome = _outcome(view)
-            if outcome != "FAILED":
-                self._publish(at, view, needs, context)
         _POLLS.labels(outcome).inc()
 
     def _publish(self, at: datetime, view: View, needs: Needs, context: Context) -> None:

@@ -43,9 +43,12 @@ READING = 250
 _READS = ("holdings", "holding", "total", "byChain", "byAssetGroup", "sources")
 _COSTS = {
     **dict.fromkeys(product(("Wallet", "Portfolio", "HoldingsView"), _READS), READING),
-    ("AssetGroup", "members"): 20,
+    ("Query", "__schema"): 20_000,  # its lists are long, and it is asked for once
     ("_Service", "sdl"): 1_000,
 }
+
+_SIZES = {("AssetGroup", "members"): 25}
+"""Lists that are longer than some."""
 
 _PORTFOLIO = "Portfolio"
 _ITEMS = ("nodes", "edges", "wallets")
@@ -123,7 +126,7 @@ class _Reader:
         }
 
     def read(self, selection_set: SelectionSetNode, on: Any, items: int | Size = SOME) -> Cost:
-        """The cost of what is selected on one object: a connection or a portfolio of so many ``items``, or another."""
+        """The cost of what is selected on one object: a connection or portfolio of so many ``items``, or another."""
         cost = Cost()
         for node in selection_set.selections:
             if isinstance(node, FieldNode):
@@ -161,7 +164,7 @@ class _Reader:
         elif (_is_connection(on) or on.name == _PORTFOLIO) and node.name.value in _ITEMS:
             below = below.times(items)
         elif is_list_type(get_nullable_type(definition.type)):
-            below = below.times(SOME)
+            below = below.times(_SIZES.get((on.name, node.name.value), SOME))
         cost.add(below)
 
     def _length(self, value: ValueNode | None) -> int | Size:
@@ -197,5 +200,5 @@ def _is_connection(type: Any) -> bool:
 
 def _page_size(asked: Sequence[Any]) -> int:
     """As many as a page can have at most: one that asks for more is refused by its resolver."""
-    counts = [count for count in asked if isinstance(count, int)]
+    counts = [count if isinstance(count, int) else MAX_PAGE for count in asked if count is not None]
     return max(0, min(max(counts), MAX_PAGE)) if counts else DEFAULT_PAGE

@@ -41,6 +41,7 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
 
     The log and the client get the same ``errorId`` of a fault.
     """
+    arguments = _Arguments(document)
     for error in errors:
         extensions = error.extensions or {}
         if "code" in extensions:
@@ -48,7 +49,7 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
         if isinstance(error, GraphQLSyntaxError):
             error.message = shortened(error.message)
             error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
-        elif (bad_input := _bad_input(error, document)) is not None:
+        elif (bad_input := _bad_input(error, arguments)) is not None:
             error.message, error.extensions = bad_input
         elif error.message.startswith(_OF_CLIENTS):
             error.extensions = {**extensions, "code": BadInputError.code}
@@ -79,7 +80,7 @@ def _fault(error: GraphQLError) -> BaseException:
     return fault
 
 
-def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str, dict[str, str]] | None:
+def _bad_input(error: GraphQLError, arguments: _Arguments) -> tuple[str, dict[str, str]] | None:
     """The message and extensions of an argument that its type refused; None when the error is another."""
     node = error.nodes[0] if error.nodes else None
     reason = _reason(error)
@@ -91,7 +92,7 @@ def _bad_input(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
         found, inside = node, ""
     else:
         return None
-    argument = _argument(document, found) + inside if document is not None else inside
+    argument = arguments.name_of(found) + inside
     if isinstance(found, str):
         message = f'Argument "{argument}" (variable ${found}): {reason or _without_value(error.message)}'
     else:
@@ -111,10 +112,23 @@ def _reason(error: BaseException | None) -> str | None:
     return str(error) if isinstance(error, ValueError) else None
 
 
-def _argument(document: DocumentNode, found: Node | str) -> str:
-    """The dotted name of the argument that a value, or a variable of this name, is given to."""
-    names = (name + place for name, value in _arguments(document) for place in _places(value, found))
-    return next(names, str(found))
+class _Arguments:
+    """The arguments of a document by their values, and by the variables that they are given; read once if at all."""
+
+    def __init__(self, document: DocumentNode | None) -> None:
+        self._document = document
+        self._names: dict[int | str, str] | None = None
+
+    def name_of(self, found: Node | str) -> str:
+        """The dotted name of the argument that a value, or a variable of this name, is given to."""
+        if self._document is None:
+            return ""
+        if self._names is None:
+            self._names = {}
+            for name, value in _arguments(self._document):
+                for key, place in _places(value):
+                    self._names.setdefault(key, name + place)
+        return self._names.get(found if isinstance(found, str) else id(found), str(found))
 
 
 def _arguments(document: DocumentNode) -> Iterator[tuple[str, ValueNode]]:
@@ -135,13 +149,15 @@ def _arguments(document: DocumentNode) -> Iterator[tuple[str, ValueNode]]:
             unread.extend(reversed(selection_set.selections))
 
 
-def _places(value: ValueNode, found: Node | str) -> Iterator[str]:
-    """Where in an argument's value the node, or the variable of this name, is."""
-    if value is found or (isinstance(value, VariableNode) and value.name.value == found):
-        yield ""
-    elif isinstance(value, ObjectValueNode):
-        for field in value.fields:
-            yield from (f".{field.name.value}{place}" for place in _places(field.value, found))
-    elif isinstance(value, ListValueNode):
-        for index, item in enumerate(value.values):
-            yield from (f"[{index}]{place}" for place in _places(item, found))
+def _places(value: ValueNode) -> Iterator[tuple[int | str, str]]:
+    """Every value within an argument's value, and the name of every variable, with its place there."""
+    unread = [(value, "")]
+    while unread:
+        value, place = unread.pop()
+        yield id(value), place
+        if isinstance(value, VariableNode):
+            yield value.name.value, place
+        elif isinstance(value, ObjectValueNode):
+            unread.extend((field.value, f"{place}.{field.name.value}") for field in value.fields)
+        elif isinstance(value, ListValueNode):
+            unread.extend((item, f"{place}[{index}]") for index, item in enumerate(value.values))

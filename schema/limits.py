@@ -30,9 +30,9 @@ class Limits:
     in its place; ``max_operations_per_document``; ``max_fragments``, definitions; ``max_selections``, fields, spreads
     and inline fragments; ``max_directives`` in all and ``max_directives_per_location``.
 
-    Of each of its operations, every fragment in the place where it is spread: ``max_depth``, fields inside each
-    other; ``max_fields``, a fragment counting as one more; ``max_aliases``; ``max_root_fields``. Introspection counts
-    like all else.
+    Of its operations, every fragment in the place where it is spread: ``max_fields`` of all of them together, a
+    fragment counting as one more; of each, ``max_depth``, fields inside each other, ``max_aliases`` and
+    ``max_root_fields``. Introspection counts like all else.
 
     Of what goes with it: ``max_list_items`` of any one list, written or in a variable; ``max_variable_values``, all
     values in variables, those inside others too; ``max_nesting`` of them.

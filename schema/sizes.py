@@ -104,12 +104,13 @@ def check_document(document: DocumentNode, limits: Limits) -> None:
     limits.check("max_directives_per_location", max(places, default=0))
     limits.check("max_list_items", max((one.longest_list for one in written), default=0))
     unfolded = _Unfolded({one.name.value: part for one, part in zip(fragments, parts, strict=True)})
-    for size in map(unfolded.size, wholes):
+    sizes = [unfolded.size(whole) for whole in wholes]
+    limits.check("max_fields", sum(size.fields for size in sizes))
+    for size in sizes:
         limits.check("max_nesting", size.nesting)
         limits.check("max_depth", size.depth)
         limits.check("max_root_fields", size.root_fields)
         limits.check("max_aliases", size.aliases)
-        limits.check("max_fields", size.fields)
     for fragment in fragments:  # also those that nobody spreads
         limits.check("max_nesting", unfolded.size_of_fragment(fragment.name.value).nesting)
 

@@ -161,3 +161,11 @@ async def test_every_operation_of_a_request_has_a_lifetime_of_its_own() -> None:
         for query in (AMOUNTS.format(EVM), "{ __typename }", "{ nothing }"):
             await graph.schema.execute(query, context_value=request)
         assert request.lifetimes == [nearly(30), None, 0]
+
+
+async def test_what_one_source_takes_counts_for_the_answers_of_the_others() -> None:
+    async with open_kept(cache_fresh_seconds=2.0) as graph:
+        graph.simulators.ondo.inject(Fault("delay", seconds=1.0, path=ETHEREUM_BALANCES))
+        lifetime = await lifetime_of(graph, AMOUNTS.format(EVM))
+        assert lifetime is not None
+        assert 0 <= lifetime <= 1

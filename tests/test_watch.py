@@ -462,3 +462,42 @@ async def refused(stream: AsyncGenerator[Any, None]) -> list[Any]:
     assert len(results) == 1
     assert results[0].data is None
     return [error.formatted for error in results[0].errors]
+
+
+async def test_who_subscribes_and_then_asks_misses_nothing_in_between() -> None:
+    query = f'{{ wallet(address: "{EVM}") {{ holding(assetId: "eip155:1/slip44:60") {{ amount }} }} }}'
+    async with open_watched(base=KEPT, cache_fresh_seconds=0.01, cache_stale_while_revalidate_seconds=60) as watched:
+        await watched.graph.ask(query)
+        await asyncio.sleep(0.02)
+        watched.hold("eip155:1/slip44:60", 9 * 10**18)
+        watched.graph.simulators.onebalance.inject(Fault("delay", seconds=0.1, path=ONEBALANCE_BALANCES))
+        async with watched.events(every=4) as events:
+            asked = (await watched.graph.ask(query))["wallet"]["holding"]["amount"]
+            if asked != "9":  # by the cache, which is being renewed
+                assert changed(await next_of(events)) == {"eip155:1/slip44:60": "9"}
+
+
+async def test_who_comes_during_a_poll_and_needs_more_is_served_without_waiting_for_the_next_turn() -> None:
+    async with open_watched() as watched:
+        for simulator in watched.graph.simulators.all:
+            simulator.inject(Fault("delay", seconds=0.1))
+        before = polls()
+        async with aclosing(await watched.stream(AMOUNTS, every=10_000)) as first:
+            waiting = asyncio.create_task(anext(first))
+            await asyncio.sleep(0.02)
+            async with watched.events(VALUES, every=10_000):
+                await watched.polled(2, before)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+
+async def test_a_poll_that_breaks_ends_nothing(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Any:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    async with watched.events() as events:
+        monkeypatch.setattr("resolvers.watch.known_for_certain", broken)
+        await watched.polled(2)
+        watched.hold_apple("7")
+        assert changed(await next_of(events)) == {AAPL: "7"}

@@ -56,6 +56,10 @@ def cost(text: str, variables: Mapping[str, Any] | None = None) -> int:
         ("{ wallet(address: 1) { byChain { total { valueUsd missingSources } } } }", {}, 1 + READING + SOME * 3),
         ("{ portfolio(addresses: [1, 2]) { total { valueUsd } holdings(first: 3) { nodes { id } } } }", {},
             1 + 2 * (READING + READING) + 1 + (1 + 3)),
+        ("query ($n: Int) { wallet(address: 1) { holdings(first: $n) { nodes { id } } } }", {"n": 200.0},
+            1 + READING + 1 + 200),
+        ("{ token(assetId: 1) { group { members { group { members { id } } } } } }", {},
+            1 + 1 + 1 + 25 * (1 + 1 + 25)),
         (WALLETS, {"a": ["x"] * 25, "first": 200}, 1 + 25 * (READING + 1 + 200 * 10)),
     ],
 )  # fmt: skip
