@@ -50,8 +50,8 @@ class Subscription:
     @strawberry.subscription(
         description=(
             "The wallet is asked for every so many seconds (at least 15), once for all who watch it. An event says "
-            "what changed since the one before; the first, since the subscription began. Subscribe first, then ask for "
-            "the whole: nothing is missed in between, though something may be told twice."
+            "what changed since the one before; the first, since the subscription began. Subscribe first, then ask "
+            "for the whole: nothing is missed in between, though something may be told twice."
         )
     )
     async def wallet_changed(
