@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -385,8 +386,22 @@ def __getattr__(name: str) -> Any:
     return app
 
 
+_CLIENTS_MISTAKES = (
+    "Invalid UTF-8 sequence received from client",
+    "ASGI callable returned without completing response",  # to one who does not read
+)
+
+
 def _is_no_clients_mistake(record: logging.LogRecord) -> bool:
-    return "Invalid UTF-8 sequence received from client" not in record.getMessage()
+    message = record.getMessage()
+    return not any(mistake in message for mistake in _CLIENTS_MISTAKES)
+
+
+def _drop_those_who_do_not_read(sockets: Sequence[Any], seconds: float) -> None:
+    """Ends connections whose peers have taken nothing for so long, where the system can (RFC 5482)."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    for listening in sockets if option is not None else ():
+        listening.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1_000))
 
 
 class Server(uvicorn.Server):
@@ -411,11 +426,13 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").addFilter(_is_no_clients_mistake)
         super().__init__(config)
         self._drain = app.state.drain
+        self._send_seconds = settings.send_timeout_seconds
         self._note = " (simulated data)" if settings.demo else ""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listening in self.servers:
+            _drop_those_who_do_not_read(listening.sockets, self._send_seconds)
             host, port = listening.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             print(f"walletgraph serves http://{shown}:{port}/graphql{self._note}", flush=True)
@@ -471,8 +488,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logs(settings.log_format, settings.log_level)
     # An operation that its client leaves has fields that were not begun yet.
     warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
+    app = create_app(settings)
+    gc.collect()
+    gc.freeze()  # what lives as long as the process need not be looked through again and again
+    gc.set_threshold(50_000, 20, 20)
     with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
-        Server(create_app(settings), settings).run()
+        Server(app, settings).run()
     return 0
 
 

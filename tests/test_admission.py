@@ -187,3 +187,13 @@ async def test_a_body_is_taken_up_to_its_limit(size: int, status: int) -> None:
     ):
         assert response.status == status
         assert (await response.text() == f"{size} bytes") is (status == 200)
+
+
+async def test_a_body_that_is_announced_as_too_large_is_not_waited_for() -> None:
+    async with serve(Starlette(routes=[Mount("/", BufferedBody(done, max_bytes=9))])) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.readuntil(b"}]}")).startswith(b"HTTP/1.1 413 ")
+        writer.close()

@@ -302,7 +302,8 @@ class Authentication:
     def _must_be_known(self, scope: Scope) -> bool:
         if scope["type"] == "websocket":
             return any(name in self._authenticator.headers for name in HTTPConnection(scope).headers)
-        asks_nothing = scope["method"] == "OPTIONS" or (scope["method"] == "GET" and not scope["query_string"])
+        read_only = scope["method"] in ("GET", "HEAD")
+        asks_nothing = scope["method"] == "OPTIONS" or (read_only and not scope["query_string"])
         return not asks_nothing
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schema.http.refusal import refusal
@@ -22,6 +23,12 @@ class BufferedBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = bytearray()
         more = True
+        text = f"The request has more than {self._max_bytes} bytes."
+        too_large = refusal(413, text, "OPERATION_TOO_LARGE", connection="close")
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > self._max_bytes:
+            await too_large(scope, receive, send)  # before it is sent, if the client waits to be asked for it
+            return
         try:
             async with asyncio.timeout(self._seconds):
                 while more:
@@ -31,8 +38,7 @@ class BufferedBody:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self._max_bytes:
-                        text = f"The request has more than {self._max_bytes} bytes."
-                        await refusal(413, text, "OPERATION_TOO_LARGE", connection="close")(scope, receive, send)
+                        await too_large(scope, receive, send)
                         return
         except TimeoutError:
             text = "The request did not come to its end in time."

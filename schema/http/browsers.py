@@ -32,8 +32,13 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _OWN_SITES = {"same-origin", "none"}  # none: the visitor's own doing
 _ASKED_FOR = (
     "apollo-require-preflight",
+    "apollographql-client-name",
+    "apollographql-client-version",
     "authorization",
+    "baggage",
     "content-type",
+    "graphql-require-preflight",
+    "sentry-trace",
     "traceparent",
     "tracestate",
     "x-api-key",
@@ -129,7 +134,7 @@ def _asks_something(scope: Scope) -> bool:
     """Without a query string a GET has no operation: it is how the playground is loaded, also by a link."""
     if scope["type"] == "websocket":
         return True
-    return scope["method"] != "OPTIONS" and (scope["method"] != "GET" or bool(scope["query_string"]))
+    return scope["method"] != "OPTIONS" and (scope["method"] not in ("GET", "HEAD") or bool(scope["query_string"]))
 
 
 def with_cors(app: ASGIApp, origins: Origins) -> ASGIApp:

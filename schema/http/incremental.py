@@ -49,15 +49,25 @@ class DeferSpec20220824:
         for completed in written.pop("completed", ()):
             path, label = self._places.pop(completed["id"])
             if completed.get("errors"):
-                patches.append(_patch({"data": None, "errors": completed["errors"]}, path, label))
+                patches.append(self._failed(completed["errors"], path, label))
         return {**written, "incremental": patches} if patches else written
+
+    def _at(self, path: list[str | int]) -> Any:
+        place = self._sent
+        for key in path:
+            place = place[key]
+        return place
+
+    def _failed(self, errors: Any, path: list[str | int], label: str | None) -> dict[str, Any]:
+        place = self._at(path)
+        if isinstance(place, list):
+            return _patch({"items": None, "errors": errors}, [*path, len(place)], label)
+        return _patch({"data": None, "errors": errors}, path, label)
 
     def _placed(self, patch: Mapping[str, Any]) -> dict[str, Any]:
         path, label = self._places[patch["id"]]
         path = [*path, *patch.get("subPath", ())]
-        place = self._sent
-        for key in path:
-            place = place[key]
+        place = self._at(path)
         if "items" in patch:
             path.append(len(place))
             place.extend(patch["items"])

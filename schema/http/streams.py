@@ -59,8 +59,7 @@ class Feed(Generic[T]):
             yield feed
         finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
 
     async def _fill(self, parts: AsyncGenerator[T, None]) -> None:
         end: Exception | None = None
@@ -70,6 +69,10 @@ class Feed(Generic[T]):
                     await self._parts.put((part,))
             except Exception as error:
                 end = error
+            except asyncio.CancelledError:
+                with suppress(asyncio.QueueFull):  # else nobody waits
+                    self._parts.put_nowait(None)
+                raise
         await self._parts.put(end)
 
     async def peek(self) -> T | None:
@@ -88,6 +91,10 @@ class Feed(Generic[T]):
         return part
 
 
+_UNTOUCHED = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+"""Proxies pass on what they get as they get it; nginx needs to be told by a header of its own."""
+
+
 class StreamFormat:
     """How the parts of an answer are framed; ``heartbeat`` keeps an idle connection open, None: nothing does."""
 
@@ -104,11 +111,7 @@ class StreamFormat:
 class EventStream(StreamFormat):
     """Server-sent events by the protocol graphql-sse, distinct connections mode."""
 
-    headers = {  # noqa: RUF012
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store, no-transform",
-        "X-Accel-Buffering": "no",
-    }
+    headers = {**_UNTOUCHED, "Content-Type": "text/event-stream; charset=utf-8"}  # noqa: RUF012
     beginning = b":\n\n"
     heartbeat = b":\n\n"
     end = b"event: complete\ndata:\n\n"
@@ -124,7 +127,7 @@ class Multipart(StreamFormat):
     end = b"--\r\n"
 
     def __init__(self, media_type: str, boundary: str) -> None:
-        self.headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
+        self.headers = {**_UNTOUCHED, "Content-Type": media_type}
         self._boundary = boundary.encode()
         self.beginning = b"\r\n--" + self._boundary
 
@@ -146,8 +149,8 @@ class MultipartSubscription(Multipart):
 class StreamedResponse:
     """An ASGI response of parts as they come.
 
-    It ends without a last word where ``closing`` is set, so that clients come back; with ``TimeoutError`` where a
-    part is not taken within ``send_seconds``.
+    It ends without a last word once ``closing`` is set, so that clients come back; None: nothing ends it early. It
+    raises ``TimeoutError`` where a part is not taken within ``send_seconds``.
     """
 
     def __init__(
@@ -156,7 +159,7 @@ class StreamedResponse:
         encode: Callable[[Any], bytes],
         format: StreamFormat,
         *,
-        closing: asyncio.Event,
+        closing: asyncio.Event | None,
         heartbeat_seconds: float,
         send_seconds: float,
         headers: Mapping[str, str],
@@ -164,7 +167,7 @@ class StreamedResponse:
         self._feed = feed
         self._encode = encode
         self._format = format
-        self._closing = closing
+        self._closing = closing or asyncio.Event()
         self._heartbeat_seconds = heartbeat_seconds if format.heartbeat is not None else None
         self._send_seconds = send_seconds
         self._headers = {**format.headers, **headers}
@@ -175,11 +178,11 @@ class StreamedResponse:
         await self._send(send, self._format.beginning)
         async for frame in self._frames():
             await self._send(send, frame)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send(send, b"", more=False)
 
-    async def _send(self, send: Send, body: bytes) -> None:
+    async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(self._send_seconds):
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _frames(self) -> AsyncIterator[bytes]:
         format = self._format

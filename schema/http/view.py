@@ -1,4 +1,7 @@
-"""GraphQL over HTTP: one schema behind requests, by content negotiation (the draft of 2025, sections 6 and 7)."""
+"""GraphQL over HTTP: one schema behind requests, by content negotiation.
+
+Statuses are those of the draft of May 2025: 400 for a request that cannot be executed, 200 for one that was.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from loaders.upstream.logs import log
 from schema.base import GraphSchema
 from schema.http import media
 from schema.http.admission import Admission
@@ -55,7 +59,7 @@ GetContext = Callable[[HTTPConnection], ContextValue]
 Charge = Callable[[HTTPConnection, int], Awaitable[None]]
 RenderPlayground = Callable[[Request], Response]
 
-_METHODS = ("GET", "POST")
+_METHODS = ("GET", "HEAD", "POST")
 
 
 class GraphQLView:
@@ -100,24 +104,28 @@ class GraphQLView:
                 response = self._refuse(request, error)
             except Exception as error:
                 response = self._json_response(500, formatted(fault(error)), media.JSON, {"Cache-Control": NO_STORE})
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            except TimeoutError:
+                log.info("client does not read")
 
     async def _respond(self, request: Request, stack: AsyncExitStack) -> ASGIApp:
         """The answer to a request; what it needs until it is sent is left on the stack. Raises ``RequestError``."""
         if request.method not in _METHODS:
             raise RequestError(405, "Ask by GET or POST.", headers={"Allow": ", ".join(_METHODS)})
         accept = _accept(request)
-        if request.method == "GET":
+        if request.method != "POST":
             parameters = Parameters.of_query_string(request.query_params.multi_items())
             if parameters == Parameters() and self._playground is not None and accept.named(media.HTML):
                 return self._playground(request)
+            await self._admit(request, 1)
         else:
+            await self._admit(request, 1)  # before the body costs anything
             body = await self._read_body(request)
             if isinstance(body, list):
-                return await self._respond_to_batch(request, accept, body, stack)
+                return await self._respond_to_batch(request, accept, body)
             parameters = Parameters.of(body)
         text = self._documents.text_of(parameters)
-        await self._admit(request, 1)
         if self._schema.is_subscription(text, parameters.operation_name, parameters.variables):
             return await self._subscribe(request, accept, parameters, text, stack)
         return await self._execute(request, accept, parameters, text, stack)
@@ -132,7 +140,7 @@ class GraphQLView:
         return read_json(await request.body(), "The body")
 
     async def _admit(self, request: HTTPConnection, operations: int) -> None:
-        if self._charge is not None:
+        if self._charge is not None and operations:
             await self._charge(request, operations)
 
     # One result
@@ -141,7 +149,6 @@ class GraphQLView:
         self, request: Request, accept: media.Accept, parameters: Parameters, text: str, stack: AsyncExitStack
     ) -> ASGIApp:
         if (events := _prefers_events(accept)) or _takes_increments(accept, text):
-            await stack.enter_async_context(self._admission.place())
             return await self._execute_in_parts(request, accept, parameters, text, stack, events=events)
         media_type = _single(accept)
         async with self._admission.place():
@@ -158,9 +165,7 @@ class GraphQLView:
             allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
         )
 
-    async def _respond_to_batch(
-        self, request: Request, accept: media.Accept, body: Sequence[Any], stack: AsyncExitStack
-    ) -> ASGIApp:
+    async def _respond_to_batch(self, request: Request, accept: media.Accept, body: Sequence[Any]) -> ASGIApp:
         limit = self._settings.max_batch_operations
         if not body:
             raise RequestError(400, "The batch has no operations.")
@@ -169,7 +174,7 @@ class GraphQLView:
             raise RequestError(400, text if limit > 1 else "Batches are not taken.", "OPERATION_TOO_LARGE")
         _single(accept)
         batch = [Parameters.of(item) for item in body]
-        await self._admit(request, len(batch))
+        await self._admit(request, len(batch) - 1)
         contexts = [self._get_context(request) for _ in batch]
         async with self._admission.place():
             results = await asyncio.gather(*map(self._execute_one, batch, contexts))
@@ -197,10 +202,10 @@ class GraphQLView:
         status = status_of(result) if media_type == media.GRAPHQL_RESPONSE else 200
         headers = {"Cache-Control": NO_STORE if result.errors else self._kept([context])}
         response = self._json_response(status, formatted(result), media_type, headers)
-        if request.method == "GET" and status == 200 and headers["Cache-Control"] != NO_STORE:
+        if request.method != "POST" and status == 200 and headers["Cache-Control"] != NO_STORE:
             tag = entity_tag(bytes(response.body))
             response.headers["ETag"] = tag
-            if matches(request.headers.get("if-none-match", ""), tag):
+            if matches(", ".join(request.headers.getlist("if-none-match")), tag):
                 kept = {name: response.headers[name] for name in ("cache-control", "vary", "etag")}
                 return Response(status_code=304, headers=kept)
         return response
@@ -221,7 +226,10 @@ class GraphQLView:
 
     def _refuse(self, request: Request, error: RequestError) -> Response:
         media_type = _accept(request).best(media.JSON, media.GRAPHQL_RESPONSE) or media.JSON
-        return self._json_response(error.status, error.body, media_type, {**error.headers, "Cache-Control": NO_STORE})
+        status = error.status
+        if error.code == "PERSISTED_QUERY_NOT_FOUND" and media_type == media.JSON:
+            status = 200  # a step of Apollo's protocol, which clients take for a lost connection otherwise
+        return self._json_response(status, error.body, media_type, {**error.headers, "Cache-Control": NO_STORE})
 
     # Several parts
 
@@ -237,7 +245,9 @@ class GraphQLView:
     ) -> ASGIApp:
         context = self._get_context(request)
         context.incremental = not events
-        feed = await self._feed(text, parameters, context, stack)
+        place = await stack.enter_async_context(AsyncExitStack())
+        await place.enter_async_context(self._admission.place())
+        feed = await self._feed(text, parameters, context, stack, place)
         if events:
             return self._streamed(feed, EventStream())
         first: Any = await feed.peek()
@@ -258,11 +268,19 @@ class GraphQLView:
             types = "text/event-stream, multipart/mixed;subscriptionSpec=1.0"
             raise RequestError(406, f"A subscription is answered over WebSocket, or by one of {types}.")
         stack.enter_context(self._streams.opened(transport))
-        return self._streamed(await self._feed(text, parameters, self._get_context(request), stack), format)
+        feed = await self._feed(text, parameters, self._get_context(request), stack)
+        return self._streamed(feed, format, closing=self._streams.closing)
 
     async def _feed(
-        self, text: str, parameters: Parameters, context: ContextValue, stack: AsyncExitStack
+        self,
+        text: str,
+        parameters: Parameters,
+        context: ContextValue,
+        stack: AsyncExitStack,
+        place: AsyncExitStack | None = None,
     ) -> Feed[Any]:
+        """The results of an operation, which leaves its place when it has executed, not when its client has read."""
+
         async def results() -> AsyncGenerator[Any, None]:
             stream = await self._schema.stream(
                 text,
@@ -276,17 +294,32 @@ class GraphQLView:
                         yield result
                 except Exception as error:
                     yield fault(error)
+                finally:
+                    if place is not None:
+                        await place.aclose()
 
         return await stack.enter_async_context(Feed.of(results()))
 
     def _streamed(
-        self, feed: Feed[Any], format: StreamFormat, increments: IncrementalFormat | None = None
+        self,
+        feed: Feed[Any],
+        format: StreamFormat,
+        increments: IncrementalFormat | None = None,
+        *,
+        closing: asyncio.Event | None = None,
     ) -> StreamedResponse:
+        def encode(result: Any) -> bytes:
+            if increments is None:
+                return to_json(formatted(result))
+            if isinstance(result, ExecutionResult):  # a fault after the first part
+                return to_json({**formatted(result), "hasNext": False})
+            return to_json(increments.write(result))
+
         return StreamedResponse(
             feed,
-            lambda result: to_json(formatted(result) if increments is None else increments.write(result)),
+            encode,
             format,
-            closing=self._streams.closing,
+            closing=closing,
             heartbeat_seconds=self._settings.heartbeat_seconds,
             send_seconds=self._settings.send_timeout_seconds,
             headers={"Vary": self._vary},
@@ -300,6 +333,8 @@ def _accept(request: Request) -> media.Accept:
 def _single(accept: media.Accept) -> str:
     """The media type of one result; raises ``RequestError`` where the client takes none."""
     best = accept.best(media.JSON, media.GRAPHQL_RESPONSE)
+    if best is None and accept.named(media.MULTIPART):
+        return media.JSON  # what it wanted cannot be had: it is told why all the same (RFC 9110, section 12.4.1)
     if best is None:
         raise RequestError(406, "Answers are application/graphql-response+json or application/json.")
     return best

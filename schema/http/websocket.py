@@ -27,8 +27,11 @@ PROTOCOL = "graphql-transport-ws"
 Authenticate = Callable[[HTTPConnection, Mapping[str, Any]], Awaitable[None]]
 
 _MAX_ID_LENGTH = 256
-_MAX_REASON_LENGTH = 60
-"""Characters; a close frame has 123 bytes for it (RFC 6455, section 5.5)."""
+_MAX_REASON_BYTES = 123
+"""Of a close frame (RFC 6455, section 5.5)."""
+
+_MAX_UNKNOWN_BYTES = 16 * 1024
+"""Of a message before its sender is known: a credential is shorter."""
 
 
 class _EndError(Exception):
@@ -101,7 +104,8 @@ class _Connection:
         self._socket = socket
         self._sending = asyncio.Lock()
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._subscriptions: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: set[asyncio.Task[None]] = set()
         self._initialised = False
         self._acknowledged = False
         self._heard = asyncio.Event()
@@ -121,19 +125,20 @@ class _Connection:
                 async with asyncio.timeout(self._settings.send_timeout_seconds):
                     await socket.close(closed.code, closed.reason)
         finally:
-            tasks = [*helpers, *self._operations.values()]
+            tasks = [*helpers, *self._tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _end(self, code: int, reason: str) -> None:
         if not self._ending.done():
-            self._ending.set_result(_EndError(code, reason[:_MAX_REASON_LENGTH]))
+            short = reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
+            self._ending.set_result(_EndError(code, short))
 
     async def _await_closing(self) -> None:
         """Once the server stops, what is no subscription may come to its end."""
         await self._server.streams.closing.wait()
-        while running := [task for id, task in self._operations.items() if id not in self._subscriptions]:
+        while running := self._tasks - self._subscriptions:
             await asyncio.wait(running)
         self._end(1012, "The server stops")
 
@@ -171,9 +176,9 @@ class _Connection:
             self._end(closed.code, closed.reason)
         except WebSocketDisconnect:
             self._end(1000, "")
-        except Exception:
+        except Exception as error:
+            fault(error)
             self._end(1011, "Internal server error")
-            raise
 
     async def _next_message(self) -> dict[str, Any]:
         received = await self._socket.receive()
@@ -183,7 +188,7 @@ class _Connection:
         text = received.get("text")
         if text is None:
             raise _EndError(4400, "Messages must be text")
-        if len(text) > self._settings.max_body_bytes:
+        if len(text) > (self._settings.max_body_bytes if self._acknowledged else _MAX_UNKNOWN_BYTES):
             raise _EndError(1009, "The message is too long")
         try:
             message = read_json(text, "The message")
@@ -234,14 +239,18 @@ class _Connection:
             raise _EndError(4409, f"Subscriber for {id} already exists")
         if not isinstance(payload, dict):
             raise _EndError(4400, "The payload must be an object")
+        if self._server.streams.closing.is_set():
+            return  # the connection ends as soon as what runs has
         if len(self._operations) >= self._settings.max_operations_per_websocket:
             error = RequestError(429, "This connection has too many operations under way.", "RATE_LIMITED")
             await self._send({"id": id, "type": "error", "payload": [error.graphql_error.formatted]})
             return
-        self._operations[id] = asyncio.create_task(self._operate(id, payload))
+        task = self._operations[id] = asyncio.create_task(self._operate(id, payload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._subscriptions.discard)
 
     def _complete(self, id: str) -> None:
-        self._subscriptions.discard(id)
         if (task := self._operations.pop(id, None)) is not None:
             task.cancel()
 
@@ -258,7 +267,6 @@ class _Connection:
         finally:
             if self._operations.get(id) is me:  # its id may be used again at once
                 del self._operations[id]
-                self._subscriptions.discard(id)
         await self._send({"id": id, **ended})
 
     async def _answer(self, id: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +278,7 @@ class _Connection:
             await server.charge(self._socket, 1)
         if server.schema.is_subscription(text, parameters.operation_name, parameters.variables):
             with server.streams.opened("websocket"):
-                self._subscriptions.add(id)
+                self._subscriptions.update(filter(None, [asyncio.current_task()]))
                 return await self._send_results(id, self._results(text, parameters))
         async with server.admission.place():
             return await self._send_results(id, self._results(text, parameters))

@@ -209,7 +209,15 @@ async def test_what_asks_nothing_needs_no_credential(key: str) -> None:
     async with door(keys_of(mobile=key)) as found:
         assert (await found.ask(method="GET")).body == {"client": None}
         assert (await found.ask(method="OPTIONS", query=QUERY)).status == 200
-        for method, query in (("GET", QUERY), ("GET", "?x"), ("HEAD", ""), ("POST", ""), ("PUT", ""), ("DELETE", "")):
+        assert (await found.ask(method="HEAD")).status == 200
+        for method, query in (
+            ("GET", QUERY),
+            ("GET", "?x"),
+            ("HEAD", QUERY),
+            ("POST", ""),
+            ("PUT", ""),
+            ("DELETE", ""),
+        ):
             assert (await found.ask(method=method, query=query)).status == 401, method
 
 

@@ -98,10 +98,10 @@ async def test_a_compressed_body_is_refused_not_unpacked(client: Client) -> None
     assert answer.status == 415
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_other_methods_are_told_which_there_are(client: Client, method: str) -> None:
     answer = await client.send(method)
-    assert (answer.status, answer.header("allow")) == (405, "GET, POST")
+    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, POST")
 
 
 async def test_a_query_by_get_answers_as_by_post(client: Client) -> None:
@@ -125,6 +125,13 @@ async def test_a_query_by_get_answers_as_by_post(client: Client) -> None:
 async def test_a_query_string_that_is_no_request_is_refused_in_words(client: Client, query: str) -> None:
     answer = await client.send("GET", query=query, accept=JSON)
     assert (answer.status, answer.codes) == (400, ["BAD_USER_INPUT"])
+
+
+async def test_the_head_of_an_answer_is_that_of_its_get(client: Client) -> None:
+    got = await client.get(query="{__typename}")
+    head = await client.send("HEAD", query="?query={__typename}", accept=JSON)
+    assert (head.status, head.text) == (200, "")
+    assert head.header("content-type") == got.header("content-type")
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/html", "*/*;q=0"])

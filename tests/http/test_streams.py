@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+from graphql import GraphQLError
+from graphql.execution import (
+    CompletedResult,
+    InitialIncrementalExecutionResult,
+    PendingResult,
+    SubsequentIncrementalExecutionResult,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from loaders.upstream.simulator.base import Fault
 from schema.http.app import GraphQLApp
+from schema.http.incremental import DeferSpec20220824
 from schema.http.results import to_json
 from schema.http.settings import HttpSettings
 from schema.http.streams import EventStream
@@ -298,9 +306,8 @@ async def test_who_does_not_take_what_is_sent_is_dropped(demo: Graph) -> None:
 
     headers = [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(10):
-            await app(scope, receive, send)
+    async with asyncio.timeout(10):
+        await app(scope, receive, send)
     assert open_subscriptions("sse") == 0
     await app.close()
 
@@ -309,3 +316,61 @@ async def test_who_does_not_take_what_is_sent_is_dropped(demo: Graph) -> None:
 def test_whatever_a_text_holds_an_event_stays_one_event(text: str) -> None:
     frame = EventStream().frame(to_json({"data": text})).decode()
     assert events(frame) == [("next", {"data": text})]
+
+
+async def test_what_runs_is_sent_to_its_end_when_the_server_stops(demo: Graph) -> None:
+    app = GraphQLApp(demo.upstreams)
+    demo.simulators.onebalance.inject(Fault("delay", seconds=0.3))
+    async with client_of(app) as client:
+        async with asking(client, DEFERRED, APOLLO) as response:
+            parts = aiter(Parts(response))
+            await anext(parts)
+            await app.close()
+            last = [part async for part in parts][-1]
+        assert last["hasNext"] is False
+        event_stream = await client.post({"query": TOTAL}, accept=EVENTS)
+        assert events(event_stream.text)[-1] == ("complete", None)
+
+
+async def test_who_reads_slowly_holds_no_place(demo: Graph) -> None:
+    async with client_of_graph(demo, max_operations=1, max_queued_operations=0) as client:
+        demo.simulators.onebalance.inject(Fault("delay", seconds=0.2))
+        async with asking(client, DEFERRED, APOLLO) as response:
+            first = await anext(aiter(Parts(response)))
+            assert first["hasNext"]
+            assert (await client.post({"query": TOTAL})).status == 503  # while it executes
+            await asyncio.sleep(0.5)
+            assert (await client.post({"query": TOTAL})).status == 200  # though its last part was not read
+            assert await response.content.read()
+
+
+def test_a_list_that_breaks_off_is_told_by_its_next_index() -> None:
+    format = DeferSpec20220824()
+    pending = [PendingResult("0", ["items"])]
+    format.write(InitialIncrementalExecutionResult({"items": [1, 2]}, None, pending=pending, has_next=True))
+    completed = [CompletedResult("0", [GraphQLError("broken")])]
+    written = format.write(SubsequentIncrementalExecutionResult(False, completed=completed))
+    assert written == {
+        "hasNext": False,
+        "incremental": [{"items": None, "errors": [{"message": "broken"}], "path": ["items", 2]}],
+    }
+
+
+async def test_a_fault_after_the_first_part_is_the_last_part(
+    demo: Graph, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = demo.schema.stream
+
+    async def breaking(*arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        results = await stream(*arguments, **options)
+
+        async def first_and_fault() -> AsyncIterator[Any]:
+            async with aclosing(results):
+                yield await anext(results)
+                raise ZeroDivisionError
+
+        return first_and_fault()
+
+    monkeypatch.setattr(demo.schema, "stream", breaking)
+    *_, last = await parts_of(client, DEFERRED, APOLLO)
+    assert (last["hasNext"], last["errors"][0]["extensions"]["code"]) == (False, "INTERNAL_SERVER_ERROR")

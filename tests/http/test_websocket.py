@@ -117,6 +117,33 @@ async def test_a_message_beyond_the_limit_closes_with_1009(demo: Graph) -> None:
         assert (await closing(socket))[0] == 1009
 
 
+async def test_nobody_unknown_is_read_at_length(client: Client) -> None:
+    async with client.socket(init=False) as socket:
+        await socket.send_json({"type": "ping", "payload": {"x": "x" * 20_000}})
+        assert (await closing(socket))[0] == 1009
+
+
+@pytest.mark.parametrize("id", ["\U0001f600" * 60, "\ud800", "é" * 256])
+async def test_an_odd_id_is_named_as_far_as_it_goes(demo: Graph, socket: Socket, id: str) -> None:
+    demo.simulators.ondo.inject(Fault("hang"))
+    for _ in range(2):
+        await socket.send_str(json.dumps({"id": id, "type": "subscribe", "payload": {"query": TOTAL}}))
+    assert (await closing(socket))[0] == 4409
+
+
+async def test_a_fault_of_ours_is_in_the_log(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Any:
+        raise ZeroDivisionError
+
+    async with client.socket() as socket:
+        monkeypatch.setattr("schema.http.websocket._id", broken)
+        await subscribe(socket, NAME)
+        assert (await closing(socket))[0] == 1011
+    assert "internal error" in caplog.text
+
+
 async def test_who_does_not_begin_is_closed_in_time(demo: Graph) -> None:
     async with (
         client_of_graph(demo, connection_init_timeout_seconds=0.05) as client,
@@ -272,6 +299,8 @@ async def test_what_runs_ends_and_then_the_connection_when_the_server_stops(demo
             while not demo.simulators.ondo.requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             draining = asyncio.create_task(app.drain())
+            await asyncio.sleep(0.01)
+            await subscribe(socket, TOTAL, "late")
             assert (await socket.receive_json())["type"] == "next"
             assert (await socket.receive_json())["type"] == "complete"
             assert (await closing(socket))[0] == 1012
