@@ -40,6 +40,7 @@ from schema import schema as default_schema
 from schema.http.app import GraphQLApp as GraphQLApp
 from schema.http.authentication import ALGORITHMS, DEFAULT_ALGORITHMS, ApiKeys, Authenticator, Tokens
 from schema.http.browsers import Origins, SecurityHeaders
+from schema.http.head import BoundedHeadProtocol
 from schema.http.persisted import TrustedDocuments, TrustedMode
 from schema.http.rate_limit import RateLimit
 from schema.http.refusal import too_busy
@@ -419,6 +420,7 @@ class Server(uvicorn.Server):
             log_config=None,  # its logs go where all others go
             log_level="warning",
             access_log=False,  # addresses and queries are in the lines of requests
+            http=BoundedHeadProtocol,
             ws_max_size=settings.max_body_bytes,
             server_header=False,
             timeout_graceful_shutdown=self.grace_seconds,
