@@ -16,16 +16,15 @@ from resolvers.context import RequestContext
 from resolvers.watch import Watches
 from schema import Schema
 from schema import schema as default_schema
-from schema.http.admission import Admission
 from schema.http.authentication import Authentication, Authenticator
 from schema.http.body import BufferedBody
 from schema.http.browsers import CrossSiteGuard, Origins, SecurityHeaders, with_cors
 from schema.http.compression import Compression
 from schema.http.disconnect import CancelOnDisconnect
-from schema.http.persisted import PersistedDocuments, TrustedDocuments
+from schema.http.endpoint import Endpoint
+from schema.http.persisted import TrustedDocuments
 from schema.http.rate_limit import RateLimit
 from schema.http.settings import HttpSettings
-from schema.http.streams import Streams
 from schema.http.view import GraphQLView
 from schema.http.websocket import WebSocketServer
 from schema.playground import Playground
@@ -61,12 +60,9 @@ class GraphQLApp:
         self._extensions: Mapping[str, Any] = {"demo": _DEMO_NOTE} if demo else {}
         self._demo = demo
         self._playground = Playground()
-        self._streams = Streams(settings.max_subscriptions)
         self._watches = Watches(
             self._sources, max_watches=settings.max_watches, floor_seconds=settings.watch_floor_seconds
         )
-        documents = PersistedDocuments(trusted_documents)
-        admission = Admission(settings.max_operations, settings.max_queued_operations)
 
         async def charge(connection: HTTPConnection, operations: int) -> None:
             if authenticator is not None:
@@ -74,28 +70,18 @@ class GraphQLApp:
             if rate_limit is not None:
                 await rate_limit.charge(connection, operations)
 
+        self._endpoint = Endpoint.of(
+            schema, self._context, settings, trusted_documents=trusted_documents, charge=charge
+        )
         view = GraphQLView(
-            schema,
-            self._context,
-            settings=settings,
-            documents=documents,
-            admission=admission,
-            streams=self._streams,
-            charge=charge,
+            self._endpoint,
             playground=self._render_playground,
             private=authenticator is not None,
             vary=["X-Walletgraph-Trace", *(() if authenticator is None else authenticator.headers)],
         )
         self._http = Compression(BufferedBody(CancelOnDisconnect(view), settings.max_body_bytes))
         self._websocket = WebSocketServer(
-            schema,
-            self._context,
-            settings=settings,
-            documents=documents,
-            admission=admission,
-            streams=self._streams,
-            authenticate=None if authenticator is None else authenticator.authenticate,
-            charge=charge,
+            self._endpoint, authenticate=None if authenticator is None else authenticator.authenticate
         )
         app: ASGIApp = self._serve if authenticator is None else Authentication(self._serve, authenticator)
         self._app = SecurityHeaders(with_cors(CrossSiteGuard(app, origins), origins))
@@ -105,7 +91,7 @@ class GraphQLApp:
 
     async def close(self) -> None:
         """Ends what would otherwise never end: subscriptions, and the connections that they are on."""
-        self._streams.close()
+        self._endpoint.streams.close()
         await self._watches.close()
 
     async def drain(self) -> None:

@@ -6,29 +6,26 @@ Statuses are those of the draft of May 2025: 400 for a request that cannot be ex
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from graphql.execution import InitialIncrementalExecutionResult
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from loaders.upstream.logs import log
-from schema.base import GraphSchema
 from schema.http import media
-from schema.http.admission import Admission
 from schema.http.caching import NO_STORE, cache_control, entity_tag, matches
+from schema.http.endpoint import ContextValue, Endpoint
 from schema.http.errors import RequestError
 from schema.http.incremental import CurrentFormat, DeferSpec20220824, IncrementalFormat
 from schema.http.parameters import Parameters, read_json
-from schema.http.persisted import PersistedDocuments
 from schema.http.results import fault, formatted, is_request_error, status_of, to_json
-from schema.http.settings import HttpSettings
 from schema.http.streams import (
     EventStream,
     Feed,
@@ -36,27 +33,8 @@ from schema.http.streams import (
     MultipartSubscription,
     StreamedResponse,
     StreamFormat,
-    Streams,
 )
 
-
-class ContextValue(Protocol):
-    """What the transports know of the context value of an operation.
-
-    They say by ``incremental`` whether the client takes ``@defer`` and ``@stream``; ``trace`` is whether the answer
-    is for this one request, and ``lifetimes`` for how many seconds what went into it is fresh.
-    """
-
-    incremental: bool
-
-    @property
-    def trace(self) -> bool: ...
-    @property
-    def lifetimes(self) -> Sequence[float | None]: ...
-
-
-GetContext = Callable[[HTTPConnection], ContextValue]
-Charge = Callable[[HTTPConnection, int], Awaitable[None]]
 RenderPlayground = Callable[[Request], Response]
 
 _METHODS = ("GET", "HEAD", "POST")
@@ -65,32 +43,22 @@ _METHODS = ("GET", "HEAD", "POST")
 class GraphQLView:
     """An ASGI application that answers GraphQL requests over HTTP with the operations of a schema.
 
-    ``get_context`` gives each operation its context value. ``charge`` is told of as many operations as a request has,
-    before any of them runs, and raises ``RequestError`` if that is too much. ``private`` answers are for one client
+    A GET without an operation that names HTML is answered by ``playground``. ``private`` answers are for one client
     alone, ``vary`` the headers that tell clients apart.
     """
 
     def __init__(
         self,
-        schema: GraphSchema,
-        get_context: GetContext,
+        endpoint: Endpoint,
         *,
-        settings: HttpSettings,
-        documents: PersistedDocuments,
-        admission: Admission,
-        streams: Streams,
-        charge: Charge | None = None,
         playground: RenderPlayground | None = None,
         private: bool = False,
         vary: Sequence[str] = (),
     ) -> None:
-        self._schema = schema
-        self._get_context = get_context
-        self._settings = settings
-        self._documents = documents
-        self._admission = admission
-        self._streams = streams
-        self._charge = charge
+        self._endpoint = endpoint
+        self._schema = endpoint.schema
+        self._settings = endpoint.settings
+        self._documents = endpoint.documents
         self._playground = playground
         self._private = private
         self._vary = ", ".join(["Accept", *vary])
@@ -118,9 +86,9 @@ class GraphQLView:
             parameters = Parameters.of_query_string(request.query_params.multi_items())
             if parameters == Parameters() and self._playground is not None and accept.named(media.HTML):
                 return self._playground(request)
-            await self._admit(request, 1)
+            await self._endpoint.charge(request, 1)
         else:
-            await self._admit(request, 1)  # before the body costs anything
+            await self._endpoint.charge(request, 1)  # before the body costs anything
             body = await self._read_body(request)
             if isinstance(body, list):
                 return await self._respond_to_batch(request, accept, body)
@@ -139,10 +107,6 @@ class GraphQLView:
             raise RequestError(415, "Expected a body that is not compressed.")
         return read_json(await request.body(), "The body")
 
-    async def _admit(self, request: HTTPConnection, operations: int) -> None:
-        if self._charge is not None and operations:
-            await self._charge(request, operations)
-
     # One result
 
     async def _execute(
@@ -151,8 +115,8 @@ class GraphQLView:
         if (events := _prefers_events(accept)) or _takes_increments(accept, text):
             return await self._execute_in_parts(request, accept, parameters, text, stack, events=events)
         media_type = _single(accept)
-        async with self._admission.place():
-            context = self._get_context(request)
+        async with self._endpoint.admission.place():
+            context = self._endpoint.get_context(request)
             result = await self._run(text, parameters, context)
         return self._single_response(request, media_type, result, context, parameters)
 
@@ -174,9 +138,10 @@ class GraphQLView:
             raise RequestError(400, text if limit > 1 else "Batches are not taken.", "OPERATION_TOO_LARGE")
         _single(accept)
         batch = [Parameters.of(item) for item in body]
-        await self._admit(request, len(batch) - 1)
-        contexts = [self._get_context(request) for _ in batch]
-        async with self._admission.place():
+        if rest := len(batch) - 1:
+            await self._endpoint.charge(request, rest)
+        contexts = [self._endpoint.get_context(request) for _ in batch]
+        async with self._endpoint.admission.place():
             results = await asyncio.gather(*map(self._execute_one, batch, contexts))
         headers = {"Cache-Control": NO_STORE if any(result.errors for result in results) else self._kept(contexts)}
         return self._json_response(200, [formatted(result) for result in results], media.JSON, headers)
@@ -243,10 +208,10 @@ class GraphQLView:
         *,
         events: bool,
     ) -> ASGIApp:
-        context = self._get_context(request)
+        context = self._endpoint.get_context(request)
         context.incremental = not events
         place = await stack.enter_async_context(AsyncExitStack())
-        await place.enter_async_context(self._admission.place())
+        await place.enter_async_context(self._endpoint.admission.place())
         feed = await self._feed(text, parameters, context, stack, place)
         if events:
             return self._streamed(feed, EventStream())
@@ -267,9 +232,9 @@ class GraphQLView:
         else:
             types = "text/event-stream, multipart/mixed;subscriptionSpec=1.0"
             raise RequestError(406, f"A subscription is answered over WebSocket, or by one of {types}.")
-        stack.enter_context(self._streams.opened(transport))
-        feed = await self._feed(text, parameters, self._get_context(request), stack)
-        return self._streamed(feed, format, closing=self._streams.closing)
+        stack.enter_context(self._endpoint.streams.opened(transport))
+        feed = await self._feed(text, parameters, self._endpoint.get_context(request), stack)
+        return self._streamed(feed, format, closing=self._endpoint.streams.closing)
 
     async def _feed(
         self,

@@ -11,16 +11,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from schema.base import GraphSchema
-from schema.http.admission import Admission
+from schema.http.endpoint import Endpoint
 from schema.http.errors import RequestError
 from schema.http.parameters import Parameters, read_json
-from schema.http.persisted import PersistedDocuments
 from schema.http.refusal import refusal
 from schema.http.results import fault, formatted, is_request_error, to_json
-from schema.http.settings import HttpSettings
-from schema.http.streams import Streams
-from schema.http.view import Charge, GetContext
 
 PROTOCOL = "graphql-transport-ws"
 
@@ -49,26 +44,9 @@ class WebSocketServer:
     ``authenticate`` gets what a client sends to begin with, and raises ``RequestError`` for one that is not let in.
     """
 
-    def __init__(
-        self,
-        schema: GraphSchema,
-        get_context: GetContext,
-        *,
-        settings: HttpSettings,
-        documents: PersistedDocuments,
-        admission: Admission,
-        streams: Streams,
-        authenticate: Authenticate | None = None,
-        charge: Charge | None = None,
-    ) -> None:
-        self.schema = schema
-        self.get_context = get_context
-        self.settings = settings
-        self.documents = documents
-        self.admission = admission
-        self.streams = streams
+    def __init__(self, endpoint: Endpoint, *, authenticate: Authenticate | None = None) -> None:
+        self.endpoint = endpoint
         self.authenticate = authenticate
-        self.charge = charge
         self._connected = 0
         self._nobody = asyncio.Event()
         self._nobody.set()
@@ -79,7 +57,7 @@ class WebSocketServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
-        if self._connected >= self.settings.max_websockets:
+        if self._connected >= self.endpoint.settings.max_websockets:
             if "websocket.http.response" in scope.get("extensions", {}):
                 await socket.send_denial_response(refusal(503, "There are too many connections.", "RATE_LIMITED"))
             else:
@@ -99,8 +77,9 @@ class _Connection:
     """One client. Each of its operations is a task; only what breaks the protocol closes the connection."""
 
     def __init__(self, server: WebSocketServer, socket: WebSocket) -> None:
-        self._server = server
-        self._settings = server.settings
+        self._authenticate = server.authenticate
+        self._endpoint = server.endpoint
+        self._settings = server.endpoint.settings
         self._socket = socket
         self._sending = asyncio.Lock()
         self._operations: dict[str, asyncio.Task[None]] = {}
@@ -137,7 +116,7 @@ class _Connection:
 
     async def _await_closing(self) -> None:
         """Once the server stops, what is no subscription may come to its end."""
-        await self._server.streams.closing.wait()
+        await self._endpoint.streams.closing.wait()
         while running := self._tasks - self._subscriptions:
             await asyncio.wait(running)
         self._end(1012, "The server stops")
@@ -223,9 +202,9 @@ class _Connection:
             payload = {}
         if not isinstance(payload, dict):
             raise _EndError(4400, "The payload must be an object")
-        if self._server.authenticate is not None:
+        if self._authenticate is not None:
             try:
-                await self._server.authenticate(self._socket, payload)
+                await self._authenticate(self._socket, payload)
             except RequestError:
                 raise _EndError(4403, "Forbidden") from None
         await self._send({"type": "connection_ack"})
@@ -239,7 +218,7 @@ class _Connection:
             raise _EndError(4409, f"Subscriber for {id} already exists")
         if not isinstance(payload, dict):
             raise _EndError(4400, "The payload must be an object")
-        if self._server.streams.closing.is_set():
+        if self._endpoint.streams.closing.is_set():
             return  # the connection ends as soon as what runs has
         if len(self._operations) >= self._settings.max_operations_per_websocket:
             error = RequestError(429, "This connection has too many operations under way.", "RATE_LIMITED")
@@ -271,29 +250,28 @@ class _Connection:
 
     async def _answer(self, id: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Sends the results of an operation; gives the last message. Raises ``RequestError``."""
-        server = self._server
+        endpoint = self._endpoint
         parameters = Parameters.of(payload)
-        text = server.documents.text_of(parameters)
-        if server.charge is not None:
-            await server.charge(self._socket, 1)
-        if server.schema.is_subscription(text, parameters.operation_name, parameters.variables):
-            with server.streams.opened("websocket"):
+        text = endpoint.documents.text_of(parameters)
+        await endpoint.charge(self._socket, 1)
+        if endpoint.schema.is_subscription(text, parameters.operation_name, parameters.variables):
+            with endpoint.streams.opened("websocket"):
                 self._subscriptions.update(filter(None, [asyncio.current_task()]))
                 return await self._send_results(id, self._results(text, parameters))
-        async with server.admission.place():
+        async with endpoint.admission.place():
             return await self._send_results(id, self._results(text, parameters))
 
     async def _results(self, text: str, parameters: Parameters) -> AsyncGenerator[Any, None]:
-        results: AsyncGenerator[Any, None] = await self._server.schema.stream(
+        results: AsyncGenerator[Any, None] = await self._endpoint.schema.stream(
             text,
             variable_values=parameters.variables,
             operation_name=parameters.operation_name,
-            context_value=self._server.get_context(self._socket),
+            context_value=self._endpoint.get_context(self._socket),
         )
         async with aclosing(results):
             async for result in results:
                 if not is_request_error(result):
-                    self._server.documents.keep(parameters)
+                    self._endpoint.documents.keep(parameters)
                 yield result
 
     async def _send_results(self, id: str, results: AsyncGenerator[Any, None]) -> dict[str, Any]:

@@ -13,10 +13,8 @@ from strawberry.schema_directive import Location
 from strawberry.types.info import Info
 
 from schema.base import GraphSchema
-from schema.http.admission import Admission
-from schema.http.persisted import PersistedDocuments
+from schema.http.endpoint import Endpoint
 from schema.http.settings import HttpSettings
-from schema.http.streams import Streams
 from schema.http.view import GraphQLView
 from schema.limits import Limits
 
@@ -178,11 +176,4 @@ class Context:
 
 def products_view() -> GraphQLView:
     """The subgraph as an ASGI application."""
-    return GraphQLView(
-        SCHEMA,
-        lambda request: Context(),
-        settings=HttpSettings(),
-        documents=PersistedDocuments(),
-        admission=Admission(10, 10),
-        streams=Streams(1),
-    )
+    return GraphQLView(Endpoint.of(SCHEMA, lambda request: Context(), HttpSettings()))
