@@ -300,6 +300,19 @@ class _Door:
                 await too_busy("The server stops: try again.")(scope, receive, send)
 
 
+_CLIENTS_MISTAKES = (
+    "Invalid UTF-8 sequence received from client",
+    "ASGI callable returned without completing response",  # to one who does not read
+    "ASGI callable returned without completing handshake",  # of a WebSocket that is refused
+)
+"""What uvicorn takes for errors of an application."""
+
+
+def _is_no_clients_mistake(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(mistake in message for mistake in _CLIENTS_MISTAKES)
+
+
 def create_app(settings: Settings) -> Starlette:
     """The whole service as an ASGI application that opens its upstreams when it starts and closes them at its end."""
     schema = default_schema
@@ -312,6 +325,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if not logging.getLogger().handlers:  # else the process has logs already
             configure_logs(settings.log_format, settings.log_level)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_clients_mistake)
         async with AsyncExitStack() as stack:
             upstream_settings = await _start_demo(stack, settings) if settings.demo else settings.upstreams
             upstreams = await stack.enter_async_context(Upstreams(upstream_settings))
@@ -387,17 +401,6 @@ def __getattr__(name: str) -> Any:
     return app
 
 
-_CLIENTS_MISTAKES = (
-    "Invalid UTF-8 sequence received from client",
-    "ASGI callable returned without completing response",  # to one who does not read
-)
-
-
-def _is_no_clients_mistake(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not any(mistake in message for mistake in _CLIENTS_MISTAKES)
-
-
 def _drop_those_who_do_not_read(sockets: Sequence[Any], seconds: float) -> None:
     """Ends connections whose peers have taken nothing for so long, where the system can (RFC 5482)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
@@ -425,7 +428,6 @@ class Server(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=self.grace_seconds,
         )
-        logging.getLogger("uvicorn.error").addFilter(_is_no_clients_mistake)
         super().__init__(config)
         self._drain = app.state.drain
         self._send_seconds = settings.send_timeout_seconds

@@ -166,3 +166,12 @@ async def test_no_answer_of_the_service_leaves_a_browser_lenient() -> None:
             _, _, headers = await get(url)
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert "'none'" in headers["Content-Security-Policy"]
+
+
+async def test_a_websocket_that_is_refused_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async with service() as client:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.session.ws_connect(client.url, protocols=[PROTOCOL], headers={"Origin": "https://elsewhere"})
+        assert refused.value.status == 403
+        await asyncio.sleep(0.05)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
