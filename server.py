@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     max_requests_per_operation: int = Field(default=_DEFAULTS.max_requests_per_operation, gt=0)
     operation_timeout_seconds: float = Field(default=_DEFAULTS.operation_timeout_seconds, gt=0)
 
-    @field_validator("log_format", "log_level", mode="before")
+    @field_validator("log_format", "log_level", "trusted_documents_mode", mode="before")
     @classmethod
     def _in_any_case(cls, name: object) -> object:
         return name.lower() if isinstance(name, str) else name

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from schema.http.app import GraphQLApp
@@ -17,6 +18,7 @@ from schema.http.persisted import PersistedDocuments, TrustedDocuments, TrustedM
 from server import ConfigurationError, Settings, create_app
 from tests.graph import Graph
 from tests.http.client import GRAPHQL, JSON, Client, client_of
+from tests.service import serve
 
 QUERY = "query Kind { __typename }"
 OTHER = "{ other: __typename }"
@@ -153,6 +155,17 @@ def test_a_manifest_that_is_not_right_keeps_the_server_from_starting(tmp_path: P
     manifest(tmp_path, documents)
     with pytest.raises(ConfigurationError, match="TRUSTED_DOCUMENTS"):
         create_app(Settings(demo=True, trusted_documents=tmp_path, _env_file=None))
+
+
+async def test_operators_require_trust_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_DOCUMENTS", str(manifest(tmp_path, {sha256(QUERY): QUERY})))
+    monkeypatch.setenv("TRUSTED_DOCUMENTS_MODE", "Require")
+    async with serve(create_app(Settings(demo=True, _env_file=None))) as url, aiohttp.ClientSession() as session:
+        statuses = []
+        for body in ({"documentId": f"sha256:{sha256(QUERY)}"}, {"query": OTHER}):
+            async with session.post(f"{url}/graphql", json=body) as response:
+                statuses.append(response.status)
+    assert statuses == [200, 400]
 
 
 def test_a_mode_without_documents_keeps_the_server_from_starting() -> None:
