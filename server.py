@@ -425,6 +425,8 @@ class Server(uvicorn.Server):
             access_log=False,  # addresses and queries are in the lines of requests
             http=BoundedHeadProtocol,
             ws_max_size=settings.max_body_bytes,
+            ws_ping_interval=settings.heartbeat_seconds,
+            ws_ping_timeout=settings.heartbeat_seconds,
             server_header=False,
             timeout_graceful_shutdown=self.grace_seconds,
         )

@@ -14,7 +14,7 @@ class HttpSettings:
 
     At most ``max_subscriptions`` are open, ``max_watches`` wallets watched and ``max_websockets`` connected in one
     process; one WebSocket has at most ``max_operations_per_websocket`` under way. A wallet is looked at every
-    ``watch_floor_seconds`` at most. Every ``heartbeat_seconds`` something is sent on an idle stream; one
+    ``watch_floor_seconds`` at most. Every ``heartbeat_seconds`` something is sent on an idle stream of HTTP; one
     that does not take what it is sent within ``send_timeout_seconds`` is dropped.
     """
 

@@ -87,7 +87,6 @@ class _Connection:
         self._subscriptions: set[asyncio.Task[None]] = set()
         self._initialised = False
         self._acknowledged = False
-        self._heard = asyncio.Event()
         self._ending: asyncio.Future[_EndError] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
@@ -95,7 +94,9 @@ class _Connection:
         socket = self._socket
         protocol = PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None
         await socket.accept(protocol)
-        helpers = [asyncio.create_task(work) for work in (self._receive(), self._watch(), self._await_closing())]
+        helpers = [
+            asyncio.create_task(work) for work in (self._receive(), self._await_beginning(), self._await_closing())
+        ]
         if protocol is None:
             self._end(4406, "Subprotocol not acceptable")
         try:
@@ -121,29 +122,10 @@ class _Connection:
             await asyncio.wait(running)
         self._end(1012, "The server stops")
 
-    async def _watch(self) -> None:
-        """Ends a connection that is not initialised in time; later keeps it alive, and ends one that is dead."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.connection_init_timeout_seconds):
-                while not self._initialised:
-                    self._heard.clear()
-                    await self._heard.wait()
+    async def _await_beginning(self) -> None:
+        await asyncio.sleep(self._settings.connection_init_timeout_seconds)
         if not self._initialised:
             self._end(4408, "Connection initialisation timeout")
-        asked = False
-        while True:
-            self._heard.clear()
-            try:
-                async with asyncio.timeout(self._settings.heartbeat_seconds):
-                    await self._heard.wait()
-                asked = False
-                await asyncio.sleep(self._settings.heartbeat_seconds)
-            except TimeoutError:
-                if asked:
-                    self._end(1001, "The client does not answer")
-                    return
-                asked = True
-                await self._send({"type": "ping"})
 
     # What the client sends
 
@@ -163,7 +145,6 @@ class _Connection:
         received = await self._socket.receive()
         if received["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(received.get("code", 1000))
-        self._heard.set()
         text = received.get("text")
         if text is None:
             raise _EndError(4400, "Messages must be text")

@@ -56,13 +56,6 @@ await check("the server answers pings", async () => {
   await client.dispose();
 });
 
-await check("the server asks who is silent, and keeps who answers", async () => {
-  const { client, times, received } = connect({ lazy: false });
-  await until(() => received("ping") >= 2);
-  assert.equal(times("closed"), 0);
-  await client.dispose();
-});
-
 await check("operations run side by side on one connection, each with its own answer", async () => {
   const { client, times } = connect();
   const addresses = [EVM, SOLANA, EVM, SOLANA, EVM];

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,7 @@ from schema.http.app import GraphQLApp
 from schema.http.settings import HttpSettings
 from tests.graph import Graph
 from tests.http.client import PROTOCOL, Client, client_of, client_of_graph
-from tests.service import EVM, TOTAL
+from tests.service import EVM, TOTAL, address_of, start
 
 Socket = aiohttp.ClientWebSocketResponse
 NAME = "{ __typename }"
@@ -192,13 +193,24 @@ async def test_pings_are_answered_with_what_they_carry_at_any_time(client: Clien
         assert (await socket.receive_json())["type"] == "connection_ack"
 
 
-async def test_an_idle_connection_is_kept_alive_and_a_dead_one_ended(demo: Graph) -> None:
-    async with client_of_graph(demo, heartbeat_seconds=0.05) as client, client.socket() as socket:
-        for _ in range(3):
-            assert await socket.receive_json() == {"type": "ping"}
-            await socket.send_json({"type": "pong"})
-        assert await socket.receive_json() == {"type": "ping"}
-        assert (await closing(socket))[0] == 1001
+async def test_an_idle_connection_is_kept_alive_and_a_dead_one_ended(tmp_path: Path) -> None:
+    process = await start("--demo", "--port", "0", cwd=tmp_path, HEARTBEAT_SECONDS="0.2")
+    try:
+        url = await address_of(process)
+        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+            connect = session.ws_connect(f"{url}/graphql", protocols=[PROTOCOL], autoping=False)
+            async with connect as socket:
+                await socket.send_json({"type": "connection_init"})
+                assert (await socket.receive_json())["type"] == "connection_ack"
+                for _ in range(3):
+                    message = await socket.receive()
+                    assert message.type is aiohttp.WSMsgType.PING
+                    await socket.pong(message.data)
+                assert (await socket.receive()).type is aiohttp.WSMsgType.PING
+                assert (await closing(socket))[0] == 1011
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def test_operations_run_beside_each_other(demo: Graph, socket: Socket) -> None:
