@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import re
 import signal
 import socket
 import sys
@@ -25,10 +26,11 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.logs import LogFormat, configure_logs
@@ -50,6 +52,7 @@ _DEFAULTS = UpstreamSettings()
 _LIMITS = Limits()
 _DEEPEST = 150  # what recursion can stand
 _HTTP_DEFAULTS = HttpSettings()
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9.-]+")
 _NAMES = {
     "timeout_seconds": "upstream_timeout_seconds",
     "request_timeout_seconds": "upstream_request_timeout_seconds",
@@ -131,6 +134,7 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(default=0, ge=0, le=1_000_000)
     rate_limit_burst: int | None = Field(default=None, gt=0, le=1_000_000)
     allowed_origins: str = ""
+    allowed_hosts: str = ""
     max_document_bytes: int = Field(default=_LIMITS.max_document_bytes, gt=0)
     max_tokens: int = Field(default=_LIMITS.max_tokens, gt=0)
     max_nesting: int = Field(default=_LIMITS.max_nesting, gt=0, le=_DEEPEST)
@@ -188,6 +192,14 @@ class Settings(BaseSettings):
         if not (chosen := _parts(names)) or not set(chosen) <= set(ALGORITHMS):
             raise ValueError(f"expected some of {', '.join(ALGORITHMS)}")
         return names
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: str) -> str:
+        for host in _parts(hosts):
+            if not _HOST.fullmatch(host):
+                raise ValueError("expected names of hosts such as graph.example or *.example, without a port")
+        return hosts
 
     @field_validator("allowed_origins")
     @classmethod
@@ -320,6 +332,8 @@ def create_app(settings: Settings) -> Starlette:
         schema = Schema(subgraph=settings.subgraph, limits=settings.limits, introspection=settings.introspection)
     trusted_documents, authenticator = settings.trusted, settings.authenticator
     door = _Door()
+    hosts = _parts(settings.allowed_hosts)
+    entrance: ASGIApp = TrustedHostMiddleware(door, hosts, www_redirect=False) if hosts else door
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -360,8 +374,8 @@ def create_app(settings: Settings) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/graphql", door),
-            WebSocketRoute("/graphql", door),
+            Route("/graphql", entrance),
+            WebSocketRoute("/graphql", entrance),
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             Route("/metrics", _metrics),

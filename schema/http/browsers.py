@@ -10,7 +10,7 @@ and a page can change neither. A plain GET over HTTP to another host has neither
 needs a preflight. ``Accept`` shows nothing, since any page may set it. Whoever is no browser is let in.
 
 Two things are not told apart here: a page over HTTP from one over HTTPS of the same host (that is for HSTS), and a
-name that an attacker lets point to this server (DNS rebinding) from its own: a proxy that knows its names does that.
+name that an attacker lets point to this server (DNS rebinding) from its own, unless its own names are known.
 """
 
 from __future__ import annotations

@@ -175,3 +175,19 @@ async def test_a_websocket_that_is_refused_is_no_error_of_ours(caplog: pytest.Lo
         assert refused.value.status == 403
         await asyncio.sleep(0.05)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_name_that_is_not_ours_leads_nowhere_but_to_the_probes() -> None:
+    async with service(allowed_hosts="graph.example, *.internal") as client:
+        for host, status in (("graph.example", 200), ("a.internal", 200), ("evil.example", 400), ("127.0.0.1", 400)):
+            assert (await client.post(QUERY, host=host)).status == status
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.session.ws_connect(client.url, protocols=[PROTOCOL], headers={"Host": "evil.example"})
+        assert refused.value.status in (400, 403)
+        assert (await get(client.url.replace("/graphql", "/healthz")))[0] == 200
+
+
+@pytest.mark.parametrize("hosts", ["https://graph.example", "graph.example:443", "a*.example", "a b"])
+def test_a_name_that_is_none_keeps_the_server_from_starting(hosts: str) -> None:
+    with pytest.raises(ValueError, match="allowed_hosts"):
+        Settings(demo=True, allowed_hosts=hosts, _env_file=None)
