@@ -309,7 +309,7 @@ class _Door:
             await self.graphql(scope, receive, note_and_send)
         except asyncio.CancelledError:  # the server stops, and has waited long enough
             if scope["type"] == "http" and not answering:
-                await too_busy("The server stops: try again.")(scope, receive, send)
+                await too_busy("The server stops: try again.").response(scope, receive, send)
 
 
 _CLIENTS_MISTAKES = (

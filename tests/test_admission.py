@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from loaders.upstream.simulator.base import Fault
 from schema.http.admission import Admission
 from schema.http.body import BufferedBody
-from schema.http.errors import RequestError
+from schema.http.refusal import RequestError
 from schema.http.settings import HttpSettings
 from server import GraphQLApp, Settings, create_app
 from tests.graph import Graph

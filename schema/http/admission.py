@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import Counter, Gauge
 
 from loaders.upstream.turnstile import Turnstile
-from schema.http.errors import RequestError
+from schema.http.refusal import too_busy
 
 _RUNNING = Gauge("walletgraph_operations_running", "GraphQL requests that run, by whichever transport.")
 _WAITING = Gauge("walletgraph_operations_waiting", "GraphQL requests that wait for others to end.")
@@ -32,8 +32,7 @@ class Admission:
         """
         if not await self._enter():
             _REFUSED.inc()
-            message = "The server has too much to do: try again."
-            raise RequestError(503, message, "RATE_LIMITED", headers={"Retry-After": "1"})
+            raise too_busy("The server has too much to do: try again.")
         _RUNNING.inc()
         try:
             yield

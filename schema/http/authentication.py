@@ -23,8 +23,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loaders.upstream.logs import log
-from schema.http.errors import RequestError
-from schema.http.gate import REFUSED, turn_away
+from schema.http.refusal import REFUSED, RequestError, turn_away
 
 API_KEY_HEADER = "x-api-key"
 TOKEN_HEADER = "authorization"

@@ -7,9 +7,10 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schema.http.refusal import refusal
+from schema.http.refusal import RequestError
 
 _SECONDS = 10.0
+_CLOSE = {"Connection": "close"}
 
 
 class BufferedBody:
@@ -24,10 +25,10 @@ class BufferedBody:
         body = bytearray()
         more = True
         text = f"The request has more than {self._max_bytes} bytes."
-        too_large = refusal(413, text, "OPERATION_TOO_LARGE", connection="close")
+        too_large = RequestError(413, text, "OPERATION_TOO_LARGE", headers=_CLOSE)
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._max_bytes:
-            await too_large(scope, receive, send)  # before it is sent, if the client waits to be asked for it
+            await too_large.response(scope, receive, send)  # so that it need not be sent
             return
         try:
             async with asyncio.timeout(self._seconds):
@@ -38,11 +39,11 @@ class BufferedBody:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self._max_bytes:
-                        await too_large(scope, receive, send)
+                        await too_large.response(scope, receive, send)
                         return
         except TimeoutError:
-            text = "The request did not come to its end in time."
-            await refusal(408, text, "BAD_USER_INPUT", connection="close")(scope, receive, send)
+            too_slow = RequestError(408, "The request did not come to its end in time.", headers=_CLOSE)
+            await too_slow.response(scope, receive, send)
             return
         whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
 

@@ -22,8 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schema.http.errors import RequestError
-from schema.http.gate import REFUSED, turn_away
+from schema.http.refusal import REFUSED, RequestError, turn_away
 
 ANY = "*"
 

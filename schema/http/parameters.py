@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from schema.http.errors import RequestError
+from schema.http.refusal import RequestError
 
 Extensions = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from loaders.upstream.logs import log
-from schema.http.errors import RequestError
 from schema.http.parameters import Parameters
+from schema.http.refusal import RequestError
 
 _PREFIX = "sha256:"
 _NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
@@ -70,23 +70,19 @@ class PersistedDocuments:
 
     def text_of(self, parameters: Parameters) -> str:
         """The document that is meant, to be executed; raises ``RequestError``."""
-        digest = _digest(parameters)
-        text = parameters.query
-        if digest is None:
-            if not text:
-                raise RequestError(400, "There is no query.")
-            self._check(sha256(text), parameters)
-            return text
+        digest, text = _digest(parameters), parameters.query
         if text:
-            if sha256(text) != digest:
+            if digest is not None and sha256(text) != digest:
                 raise RequestError(400, "The hash is not that of the query.")
-            self._check(digest, parameters)
+            self._check(text, parameters)
             return text
+        if digest is None:
+            raise RequestError(400, "There is no query.")
         found = self._trusted.documents.get(digest)
         if found is None and self._trusted.mode is not TrustedMode.REQUIRE:
             found = self._registered.get(digest)
             if found is not None:
-                self._check(digest, parameters)
+                self._check(found, parameters)
         if found is None:
             raise RequestError(404, "PersistedQueryNotFound", _NOT_FOUND)
         return found
@@ -97,9 +93,10 @@ class PersistedDocuments:
         if digest is not None and parameters.query and 2 * len(parameters.query) < self._registered.maxsize // 8:
             self._registered[digest] = parameters.query
 
-    def _check(self, digest: str, parameters: Parameters) -> None:
+    def _check(self, text: str, parameters: Parameters) -> None:
+        """Tells of a document that is not trusted, or raises ``RequestError``, as the mode has it."""
         mode = self._trusted.mode
-        if mode is TrustedMode.ALLOW or digest in self._trusted.documents:
+        if mode is TrustedMode.ALLOW or (digest := sha256(text)) in self._trusted.documents:
             return
         if mode is TrustedMode.REQUIRE:
             raise RequestError(400, "Only trusted documents are executed: name one by its hash.")

@@ -14,8 +14,7 @@ from starlette.types import Scope
 
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
 from schema.http.authentication import client_of
-from schema.http.errors import RequestError
-from schema.http.gate import REFUSED
+from schema.http.refusal import REFUSED, RequestError
 
 _MINUTE = 60_000_000
 """In microseconds, as all times here."""

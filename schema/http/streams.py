@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import Gauge
 from starlette.types import Receive, Scope, Send
 
-from schema.http.errors import RequestError
+from schema.http.refusal import too_busy
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Streams:
     def opened(self, transport: str) -> Iterator[None]:
         """One more as long as the context lasts; raises ``RequestError`` where there are too many."""
         if self._open >= self._max_open or self.closing.is_set():
-            raise RequestError(503, "There are too many subscriptions: try again.", "RATE_LIMITED")
+            raise too_busy("There are too many subscriptions: try again.")
         self._open += 1
         try:
             with _OPEN.labels(transport).track_inprogress():

@@ -22,9 +22,9 @@ from loaders.upstream.logs import log
 from schema.http import media
 from schema.http.caching import NO_STORE, cache_control, entity_tag, matches
 from schema.http.endpoint import ContextValue, Endpoint
-from schema.http.errors import RequestError
 from schema.http.incremental import CurrentFormat, DeferSpec20220824, IncrementalFormat
 from schema.http.parameters import Parameters, read_json
+from schema.http.refusal import RequestError
 from schema.http.results import fault, formatted, is_request_error, status_of, to_json
 from schema.http.streams import (
     EventStream,
@@ -56,9 +56,6 @@ class GraphQLView:
         vary: Sequence[str] = (),
     ) -> None:
         self._endpoint = endpoint
-        self._schema = endpoint.schema
-        self._settings = endpoint.settings
-        self._documents = endpoint.documents
         self._playground = playground
         self._private = private
         self._vary = ", ".join(["Accept", *vary])
@@ -82,19 +79,19 @@ class GraphQLView:
         if request.method not in _METHODS:
             raise RequestError(405, "Ask by GET or POST.", headers={"Allow": ", ".join(_METHODS)})
         accept = _accept(request)
-        if request.method != "POST":
-            parameters = Parameters.of_query_string(request.query_params.multi_items())
-            if parameters == Parameters() and self._playground is not None and accept.named(media.HTML):
-                return self._playground(request)
-            await self._endpoint.charge(request, 1)
-        else:
-            await self._endpoint.charge(request, 1)  # before the body costs anything
+        query = request.query_params.multi_items()
+        if request.method != "POST" and not query and self._playground is not None and accept.named(media.HTML):
+            return self._playground(request)
+        await self._endpoint.charge(request, 1)  # before the body costs anything
+        if request.method == "POST":
             body = await self._read_body(request)
             if isinstance(body, list):
                 return await self._respond_to_batch(request, accept, body)
             parameters = Parameters.of(body)
-        text = self._documents.text_of(parameters)
-        if self._schema.is_subscription(text, parameters.operation_name, parameters.variables):
+        else:
+            parameters = Parameters.of_query_string(query)
+        text = self._endpoint.documents.text_of(parameters)
+        if self._endpoint.schema.is_subscription(text, parameters.operation_name, parameters.variables):
             return await self._subscribe(request, accept, parameters, text, stack)
         return await self._execute(request, accept, parameters, text, stack)
 
@@ -121,7 +118,7 @@ class GraphQLView:
         return self._single_response(request, media_type, result, context, parameters)
 
     async def _run(self, text: str, parameters: Parameters, context: ContextValue) -> ExecutionResult:
-        return await self._schema.execute(
+        return await self._endpoint.schema.execute(
             text,
             variable_values=parameters.variables,
             operation_name=parameters.operation_name,
@@ -130,7 +127,7 @@ class GraphQLView:
         )
 
     async def _respond_to_batch(self, request: Request, accept: media.Accept, body: Sequence[Any]) -> ASGIApp:
-        limit = self._settings.max_batch_operations
+        limit = self._endpoint.settings.max_batch_operations
         if not body:
             raise RequestError(400, "The batch has no operations.")
         if len(body) > limit:
@@ -148,7 +145,7 @@ class GraphQLView:
 
     async def _execute_one(self, parameters: Parameters, context: ContextValue) -> ExecutionResult:
         try:
-            text = self._documents.text_of(parameters)
+            text = self._endpoint.documents.text_of(parameters)
         except RequestError as error:
             return ExecutionResult(None, [error.graphql_error])
         result = await self._run(text, parameters, context)
@@ -177,7 +174,7 @@ class GraphQLView:
 
     def _remember(self, parameters: Parameters, result: ExecutionResult) -> None:
         if not is_request_error(result):
-            self._documents.keep(parameters)
+            self._endpoint.documents.keep(parameters)
 
     def _kept(self, contexts: Sequence[ContextValue]) -> str:
         if any(context.trace for context in contexts):
@@ -194,7 +191,7 @@ class GraphQLView:
         status = error.status
         if error.code == "PERSISTED_QUERY_NOT_FOUND" and media_type == media.JSON:
             status = 200  # a step of Apollo's protocol, which clients take for a lost connection otherwise
-        return self._json_response(status, error.body, media_type, {**error.headers, "Cache-Control": NO_STORE})
+        return self._json_response(status, error.body, media_type, error.headers)
 
     # Several parts
 
@@ -247,7 +244,7 @@ class GraphQLView:
         """The results of an operation, which leaves its place when it has executed, not when its client has read."""
 
         async def results() -> AsyncGenerator[Any, None]:
-            stream = await self._schema.stream(
+            stream = await self._endpoint.schema.stream(
                 text,
                 variable_values=parameters.variables,
                 operation_name=parameters.operation_name,
@@ -285,8 +282,8 @@ class GraphQLView:
             encode,
             format,
             closing=closing,
-            heartbeat_seconds=self._settings.heartbeat_seconds,
-            send_seconds=self._settings.send_timeout_seconds,
+            heartbeat_seconds=self._endpoint.settings.heartbeat_seconds,
+            send_seconds=self._endpoint.settings.send_timeout_seconds,
             headers={"Vary": self._vary},
         )
 

@@ -12,9 +12,8 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from schema.http.endpoint import Endpoint
-from schema.http.errors import RequestError
 from schema.http.parameters import Parameters, read_json
-from schema.http.refusal import refusal
+from schema.http.refusal import RequestError, too_busy, turn_away
 from schema.http.results import fault, formatted, is_request_error, to_json
 
 PROTOCOL = "graphql-transport-ws"
@@ -56,17 +55,13 @@ class WebSocketServer:
         await self._nobody.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = WebSocket(scope, receive, send)
         if self._connected >= self.endpoint.settings.max_websockets:
-            if "websocket.http.response" in scope.get("extensions", {}):
-                await socket.send_denial_response(refusal(503, "There are too many connections.", "RATE_LIMITED"))
-            else:
-                await socket.close(1013)
+            await turn_away(too_busy("There are too many connections: try again."), scope, receive, send)
             return
         self._connected += 1
         self._nobody.clear()
         try:
-            await _Connection(self, socket).serve()
+            await _Connection(self, WebSocket(scope, receive, send)).serve()
         finally:
             self._connected -= 1
             if not self._connected:
@@ -218,8 +213,9 @@ class _Connection:
 
     async def _operate(self, id: str, payload: dict[str, Any]) -> None:
         me = asyncio.current_task()
+        assert me is not None
         try:
-            ended = await self._answer(id, payload)
+            ended = await self._answer(id, payload, me)
         except RequestError as error:
             ended = {"type": "error", "payload": [error.graphql_error.formatted]}
         except Exception as error:
@@ -229,15 +225,15 @@ class _Connection:
                 del self._operations[id]
         await self._send({"id": id, **ended})
 
-    async def _answer(self, id: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Sends the results of an operation; gives the last message. Raises ``RequestError``."""
+    async def _answer(self, id: str, payload: dict[str, Any], task: asyncio.Task[None]) -> dict[str, Any]:
+        """Sends the results of an operation, whose task this is; gives the last message. Raises ``RequestError``."""
         endpoint = self._endpoint
         parameters = Parameters.of(payload)
         text = endpoint.documents.text_of(parameters)
         await endpoint.charge(self._socket, 1)
         if endpoint.schema.is_subscription(text, parameters.operation_name, parameters.variables):
             with endpoint.streams.opened("websocket"):
-                self._subscriptions.update(filter(None, [asyncio.current_task()]))
+                self._subscriptions.add(task)
                 return await self._send_results(id, self._results(text, parameters))
         async with endpoint.admission.place():
             return await self._send_results(id, self._results(text, parameters))
@@ -250,9 +246,11 @@ class _Connection:
             context_value=self._endpoint.get_context(self._socket),
         )
         async with aclosing(results):
+            first = True
             async for result in results:
-                if not is_request_error(result):
+                if first and not is_request_error(result):
                     self._endpoint.documents.keep(parameters)
+                first = False
                 yield result
 
     async def _send_results(self, id: str, results: AsyncGenerator[Any, None]) -> dict[str, Any]:

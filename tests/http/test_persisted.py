@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from schema.http.app import GraphQLApp
-from schema.http.errors import RequestError
 from schema.http.parameters import Parameters
 from schema.http.persisted import PersistedDocuments, TrustedDocuments, TrustedMode
+from schema.http.refusal import RequestError
 from server import ConfigurationError, Settings, create_app
 from tests.graph import Graph
 from tests.http.client import GRAPHQL, JSON, Client, client_of

@@ -20,9 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from loaders.upstream.shared import SharedStore
 from schema.http import rate_limit
 from schema.http.authentication import ApiKeys, Authentication, Authenticator, Client
-from schema.http.errors import RequestError
-from schema.http.gate import turn_away
 from schema.http.rate_limit import RateLimit, RateLimitedError, client_key
+from schema.http.refusal import RequestError, turn_away
 from server import Settings
 from tests.replicas.redis_server import PROGRAM, RedisServer
 from tests.service import serve
