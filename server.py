@@ -11,8 +11,6 @@ import asyncio
 import gc
 import logging
 import re
-import signal
-import socket
 import sys
 import warnings
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import prometheus_client
-import uvicorn
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
@@ -42,10 +39,10 @@ from schema import schema as default_schema
 from schema.http.app import GraphQLApp as GraphQLApp
 from schema.http.authentication import ALGORITHMS, DEFAULT_ALGORITHMS, ApiKeys, Authenticator, Tokens
 from schema.http.browsers import Origins, SecurityHeaders
-from schema.http.head import BoundedHeadProtocol
 from schema.http.persisted import TrustedDocuments, TrustedMode
 from schema.http.rate_limit import RateLimit
 from schema.http.refusal import too_busy
+from schema.http.serving import Server, is_no_clients_mistake
 from schema.http.settings import HttpSettings
 
 _DEFAULTS = UpstreamSettings()
@@ -312,19 +309,6 @@ class _Door:
                 await too_busy("The server stops: try again.").response(scope, receive, send)
 
 
-_CLIENTS_MISTAKES = (
-    "Invalid UTF-8 sequence received from client",
-    "ASGI callable returned without completing response",  # to one who does not read
-    "ASGI callable returned without completing handshake",  # of a WebSocket that is refused
-)
-"""What uvicorn takes for errors of an application."""
-
-
-def _is_no_clients_mistake(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not any(mistake in message for mistake in _CLIENTS_MISTAKES)
-
-
 def create_app(settings: Settings) -> Starlette:
     """The whole service as an ASGI application that opens its upstreams when it starts and closes them at its end."""
     schema = default_schema
@@ -339,7 +323,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if not logging.getLogger().handlers:  # else the process has logs already
             configure_logs(settings.log_format, settings.log_level)
-        logging.getLogger("uvicorn.error").addFilter(_is_no_clients_mistake)
+        logging.getLogger("uvicorn.error").addFilter(is_no_clients_mistake)
         async with AsyncExitStack() as stack:
             upstream_settings = await _start_demo(stack, settings) if settings.demo else settings.upstreams
             upstreams = await stack.enter_async_context(Upstreams(upstream_settings))
@@ -415,65 +399,6 @@ def __getattr__(name: str) -> Any:
     return app
 
 
-def _drop_those_who_do_not_read(sockets: Sequence[Any], seconds: float) -> None:
-    """Ends connections whose peers have taken nothing for so long, where the system can (RFC 5482)."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    for listening in sockets if option is not None else ():
-        listening.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1_000))
-
-
-class Server(uvicorn.Server):
-    """Says in one line where it serves, once it accepts requests; stops at SIGTERM when all that runs is done."""
-
-    grace_seconds: int = 10
-    """How long what runs at SIGTERM may go on; then it is cancelled."""
-
-    def __init__(self, app: Starlette, settings: Settings) -> None:
-        config = uvicorn.Config(
-            app,
-            settings.host,
-            settings.port,
-            lifespan="on",
-            log_config=None,  # its logs go where all others go
-            log_level="warning",
-            access_log=False,  # addresses and queries are in the lines of requests
-            http=BoundedHeadProtocol,
-            ws_max_size=settings.max_body_bytes,
-            ws_ping_interval=settings.heartbeat_seconds,
-            ws_ping_timeout=settings.heartbeat_seconds,
-            server_header=False,
-            timeout_graceful_shutdown=self.grace_seconds,
-        )
-        super().__init__(config)
-        self._drain = app.state.drain
-        self._send_seconds = settings.send_timeout_seconds
-        self._note = " (simulated data)" if settings.demo else ""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in self.servers:
-            _drop_those_who_do_not_read(listening.sockets, self._send_seconds)
-            host, port = listening.sockets[0].getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            print(f"walletgraph serves http://{shown}:{port}/graphql{self._note}", flush=True)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listening in self.servers:
-            listening.close()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.grace_seconds
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._drain()
-        self.config.timeout_graceful_shutdown = max(0, round(deadline - loop.time()))
-        await super().shutdown(sockets)
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        # uvicorn raises again the signal that stopped it: a wish granted is no failure.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        await super().serve(sockets)
-
-
 def _print_new_api_key(client: str) -> int:
     try:
         key, setting = ApiKeys.new(client)
@@ -513,7 +438,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what lives as long as the process need not be looked through again and again
     gc.set_threshold(50_000, 20, 20)
     with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
-        Server(app, settings).run()
+        Server(
+            app, settings.host, settings.port, settings.http, note=" (simulated data)" if settings.demo else ""
+        ).run()
     return 0
 
 

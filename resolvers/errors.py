@@ -30,7 +30,7 @@ class BadInputError(ClientError):
         super().__init__(f'Argument "{argument}": {shown(value)} {reason}', argument=argument)
 
 
-class RateLimitedError(ClientError):
+class NoRoomError(ClientError):
     """More is wanted than there is room for."""
 
     code = "RATE_LIMITED"

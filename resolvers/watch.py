@@ -19,7 +19,7 @@ from loaders.upstream.calls import logging_requests
 from loaders.upstream.logs import log
 from resolvers.changes import Holdings, delta, known_for_certain, same_amount, same_value
 from resolvers.context import Context
-from resolvers.errors import BadInputError, RateLimitedError
+from resolvers.errors import BadInputError, NoRoomError
 from resolvers.holdings import ListedHolding, token_of
 from resolvers.view import View, load_view
 
@@ -78,12 +78,12 @@ class Watches:
         self._closed = False
 
     def check(self, address: AccountAddress, every_seconds: int) -> None:
-        """Raises ``BadInputError`` for an interval that cannot be, ``RateLimitedError`` where there is no room."""
+        """Raises ``BadInputError`` for an interval that cannot be, ``NoRoomError`` where there is no room."""
         if not self._floor_seconds <= every_seconds <= _LONGEST_SECONDS:
             reason = f"is out of range: at least {self._floor_seconds}, at most {_LONGEST_SECONDS}"
             raise BadInputError("everySeconds", every_seconds, reason)
         if (address, every_seconds) not in self._watches and len(self._watches) >= self._max_watches:
-            raise RateLimitedError(f"There are {self._max_watches} watched wallets: no other can be added now.")
+            raise NoRoomError(f"There are {self._max_watches} watched wallets: no other can be added now.")
 
     async def changes(
         self, address: AccountAddress, every_seconds: int, needs: Needs, *, valued: bool

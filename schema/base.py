@@ -58,7 +58,6 @@ class GraphSchema(strawberry.federation.Schema):
     ) -> None:
         """``introspection`` off also means that no error suggests a name that was not asked for."""
         config.enable_experimental_incremental_execution = True
-        config.disable_field_suggestions = False  # theirs are switched off, and hidden, by our documents
         super().__init__(
             query=query,
             subscription=subscription,

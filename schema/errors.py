@@ -24,6 +24,9 @@ from graphql import (
 from loaders.upstream.logs import log
 from resolvers.errors import BadInputError
 
+FAULT = "INTERNAL_SERVER_ERROR"
+"""The code of what the service is to blame for."""
+
 _MAX_MESSAGE = 400
 _LONG_WORD = re.compile(r"(\S{80})\S{41,}")
 _OF_VARIABLE = re.compile(r"^Variable '?\$\w+'? has invalid value(?: at ([^\s:]+))?: ")
@@ -61,7 +64,7 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
             field = next((node.name.value for node in error.nodes or () if isinstance(node, FieldNode)), None)
             log.error("internal error", error_id=error_id, field=field, exc_info=_fault(error))
             error.message = "Internal server error"
-            error.extensions = {"code": "INTERNAL_SERVER_ERROR", "errorId": error_id}
+            error.extensions = {"code": FAULT, "errorId": error_id}
 
 
 def shortened(text: str) -> str:

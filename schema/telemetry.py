@@ -32,6 +32,7 @@ from loaders.upstream.calls import RequestLog, logging_requests
 from loaders.upstream.logs import log
 from loaders.upstream.tracing import OperationSpan, operation_span
 from resolvers.context import RequestContext
+from schema.errors import FAULT
 
 _OPERATIONS = Counter(
     "walletgraph_operations",
@@ -49,7 +50,6 @@ _FIELDS = Counter("walletgraph_fields", "GraphQL operations that select a field.
 
 _MAX_NAME_LENGTH = 64
 _CACHED_DOCUMENTS = 1_000
-_FAULT = "INTERNAL_SERVER_ERROR"
 _SUBSCRIPTION = "subscription"
 
 
@@ -134,7 +134,7 @@ class Telemetry(SchemaExtension):
         _OPERATIONS.labels(name, type, outcome).inc()
         if not lasts:
             _SECONDS.labels(name, outcome).observe(seconds)
-        span.set_outcome(name, type, outcome, fault=_FAULT in codes)
+        span.set_outcome(name, type, outcome, fault=FAULT in codes)
         log.info(
             "operation",
             operation=name,

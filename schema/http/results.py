@@ -10,9 +10,7 @@ from graphql import GraphQLError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from schema.errors import complete_errors
-
-_FAULT = "INTERNAL_SERVER_ERROR"
+from schema.errors import FAULT, complete_errors
 
 
 def formatted(result: ExecutionResult) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def status_of(result: ExecutionResult) -> int:
     if not is_request_error(result):
         return 200
     codes = {(error.extensions or {}).get("code") for error in result.errors or ()}
-    return 500 if _FAULT in codes else 400
+    return 500 if FAULT in codes else 400
 
 
 def fault(error: Exception) -> ExecutionResult:
