@@ -22,6 +22,7 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.info import Info
 
 from resolvers.context import Context
+from schema.compiled import CompilingExecutor
 from schema.documents import Documents, RefusedError
 from schema.entities import entity_types, resolve_references
 from schema.errors import complete_errors
@@ -31,7 +32,7 @@ from schema.validation import MAX_ERRORS
 _BUILD = inspect.signature(StrawberryGraphQLCoreExecutionContext.build)
 
 
-class _Executor(StrawberryGraphQLCoreExecutionContext):
+class _Executor(CompilingExecutor):
     """Tells little of wrong variables: each error repeats its value, and suggestions are looked for in all of it."""
 
     @classmethod

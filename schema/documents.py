@@ -9,6 +9,7 @@ from typing import Any
 from cachetools import LRUCache
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
 
+from schema.compiled import Plans
 from schema.cost import Cost, check_variables, cost_of
 from schema.errors import shortened
 from schema.increments import without_increments
@@ -37,7 +38,7 @@ class ValidDocument:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, bytes: int) -> None:
         self.document = document
         self.bytes = bytes
-        self._schema = schema
+        self.schema = schema
         self._operations = {
             one.name.value if one.name is not None else None: one
             for one in document.definitions
@@ -59,9 +60,7 @@ class ValidDocument:
             raise _bad_name(f'The document has no operation named "{operation_name}".')
         if operation_name not in self._prepared:
             operation = self._operations[operation_name]
-            self._prepared[operation_name] = Prepared(
-                self, operation, cost_of(self._schema, self.document, operation)
-            )
+            self._prepared[operation_name] = Prepared(self, operation, cost_of(self.schema, self.document, operation))
         return self._prepared[operation_name]
 
 
@@ -72,6 +71,12 @@ class Prepared:
         self._valid = valid
         self.operation = operation
         self.cost = cost
+        self._plans = [
+            Plans(valid.schema, one)
+            for document in (valid.document, valid.without_increments)
+            for one in document.definitions
+            if isinstance(one, OperationDefinitionNode) and one.name == operation.name
+        ]
 
     @property
     def document(self) -> DocumentNode:
