@@ -198,6 +198,11 @@ class Report:
     cache_age_seconds: int | None = None
     calls: frozenset[int] = frozenset()
 
+    @property
+    def call_count(self) -> int:
+        """How many upstream requests for balances there were."""
+        return len(self.calls)
+
     def not_requested(self) -> Report:
         """The same part of the source, had it not been asked."""
         if self.status in (SourceStatus.NOT_CONFIGURED, SourceStatus.NOT_APPLICABLE):

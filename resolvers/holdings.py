@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from loaders import amounts
@@ -14,7 +13,6 @@ from loaders.records import (
     Aggregate,
     Group,
     HoldingSource,
-    Report,
     TokenFacts,
     TokenKind,
     TokenTrust,
@@ -23,9 +21,9 @@ from loaders.records import (
 from loaders.source import EVERYTHING, Book, Scope
 from resolvers.chain import Coin, by_number
 from resolvers.context import Context
-from resolvers.paging import Order, Page, PageArguments, cut_page, fingerprint, sort_holdings
+from resolvers.paging import Order, Page, PageArguments, Place, cut_page, fingerprint, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
-from resolvers.token import TokenRecord, build_token, described, find_group, kind_of, trust_of
+from resolvers.token import GroupRecord, TokenRecord, build_token, described, find_group, kind_of, trust_of
 from resolvers.view import View, load_view
 
 Accounts = tuple[AccountAddress, ...]
@@ -65,26 +63,73 @@ class Listing:
         return fingerprint("holdings", sorted(self.accounts), _spelled(self.condition))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ListedHolding:
-    """A holding with its token; ``share`` of the priced total it is listed in, None when unpriced or not wanted."""
+    """A holding and the books that describe its token."""
 
     holding: HoldingRecord
-    token: TokenRecord
-    cursor: str = ""
-    share: Decimal | None = None
+    books: Mapping[HoldingSource, Book]
+
+    @property
+    def token(self) -> TokenRecord:
+        """The holding's token, by what was observed with it and by the books."""
+        observed = [one.facts for one in self.holding.observations]
+        return build_token(self.holding.asset_id, observed, self.books)
 
 
-@dataclass(frozen=True, slots=True)
-class HoldingList:
-    """One page of holdings, and what is true of all pages."""
+@dataclass(slots=True)
+class EdgeRecord:
+    """A holding in a list; ``share`` of the priced total it is listed in, None when unpriced or not wanted."""
 
-    listed: Sequence[ListedHolding]
+    listed: ListedHolding
+    place: Place
     page: Page
-    total_count: int
-    total: TotalRecord
-    reports: Sequence[Report]
-    snapshot_at: datetime | None
+    whole: Decimal | None
+
+    @property
+    def cursor(self) -> str:
+        """Where in the list it stands."""
+        return self.page.cursor(self.place)
+
+    @property
+    def share(self) -> Decimal | None:
+        """The fraction that its value is of the whole."""
+        value = self.listed.holding.value
+        return amounts.ratio_rounded(value, self.whole) if value is not None and self.whole else None
+
+
+@dataclass(slots=True)
+class HoldingList:
+    """One page of holdings, and what is true of all pages; ``whole`` is the priced total that shares are of."""
+
+    page: Page
+    kept: Sequence[HoldingRecord]
+    view: View
+    whole: Decimal | None
+
+    @property
+    def listed(self) -> list[ListedHolding]:
+        """The holdings of the page."""
+        books = self.view.books
+        return [ListedHolding(holding, books) for holding in self.page.holdings]
+
+    @property
+    def edges(self) -> list[EdgeRecord]:
+        """The holdings of the page, with their places."""
+        return [
+            EdgeRecord(ListedHolding(holding, self.view.books), place, self.page, self.whole)
+            for place, holding in self.page.placed
+        ]
+
+    @property
+    def total_count(self) -> int:
+        """How many holdings all pages have."""
+        return len(self.kept)
+
+    @property
+    def total(self) -> TotalRecord:
+        """The sum over all pages."""
+        return sum_holdings(self.kept, self.view.reports)
 
 
 async def list_holdings(context: Context, listing: Listing, wants: Wants, *, shares: bool = False) -> HoldingList:
@@ -105,12 +150,7 @@ def list_view(
     """A page of a view; ``whole`` is the priced total that shares are of, None for no shares."""
     kept = [holding for holding in view.holdings if _keeps(condition, holding, view.books)]
     placed = sort_holdings(kept, order, lambda holding: _symbol(holding, view.books))
-    page = cut_page(placed, order, listing, arguments)
-    listed = [
-        ListedHolding(holding, token_of(holding, view.books), cursor, _share(holding, whole))
-        for holding, cursor in zip(page.holdings, page.cursors, strict=True)
-    ]
-    return HoldingList(listed, page, len(kept), sum_holdings(kept, view.reports), view.reports, view.snapshot_at)
+    return HoldingList(cut_page(placed, order, listing, arguments), kept, view, whole)
 
 
 async def find_holding(context: Context, accounts: Accounts, asset_id: AssetId, wants: Wants) -> ListedHolding | None:
@@ -119,7 +159,7 @@ async def find_holding(context: Context, accounts: Accounts, asset_id: AssetId, 
     view = await load_view(context, accounts, scope, wants)
     for holding in view.holdings:
         if holding.asset_id == asset_id:
-            return ListedHolding(holding, token_of(holding, view.books))
+            return ListedHolding(holding, view.books)
     return None
 
 
@@ -129,7 +169,15 @@ async def load_total(context: Context, accounts: Accounts, wants: Wants) -> Tota
     return sum_holdings(held(view), view.reports)
 
 
-async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> list[tuple[ChainId, TotalRecord]]:
+@dataclass(slots=True)
+class ChainTotalRecord:
+    """The total of one chain."""
+
+    chain_id: ChainId
+    total: TotalRecord
+
+
+async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> list[ChainTotalRecord]:
     """A total for each chain on which something is held, or on which a source failed, in the order of chains."""
     view = await load_view(context, accounts, EVERYTHING, wants)
     by_chain: dict[ChainId, list[HoldingRecord]] = {}
@@ -139,22 +187,23 @@ async def total_by_chain(context: Context, accounts: Accounts, wants: Wants) -> 
         if report.chain_id is not None and report.status.lacks_data:
             by_chain.setdefault(report.chain_id, [])
     totals = [
-        (chain_id, sum_holdings(holdings, [r for r in view.reports if r.chain_id in (None, chain_id)]))
+        ChainTotalRecord(
+            chain_id, sum_holdings(holdings, [r for r in view.reports if r.chain_id in (None, chain_id)])
+        )
         for chain_id, holdings in by_chain.items()
     ]
-    return sorted(totals, key=lambda item: by_number(item[0]))
+    return sorted(totals, key=lambda item: by_number(item.chain_id))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupTotal:
     """What is held of one group over all chains; ``amount`` in whole tokens, None when a part's is unknown."""
 
-    group: Group
+    group: GroupRecord
     amount: Decimal | None
     total: TotalRecord
     listed: Sequence[ListedHolding]
     reported: Aggregate | None
-    books: Mapping[HoldingSource, Book]
 
 
 async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> list[GroupTotal]:
@@ -171,15 +220,11 @@ async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> 
         parts = [holding.amount for holding in holdings]
         totals.append(
             GroupTotal(
-                group,
+                GroupRecord(group_id, group, view.books),
                 None if None in parts else amounts.total(part for part in parts if part is not None),
                 sum_holdings(holdings, view.reports),
-                [
-                    ListedHolding(holding, token_of(holding, view.books))
-                    for holding in sorted(holdings, key=lambda holding: holding.id)
-                ],
+                [ListedHolding(holding, view.books) for holding in sorted(holdings, key=lambda one: one.id)],
                 _reported(view, group_id),
-                view.books,
             )
         )
     return sorted(totals, key=lambda item: item.group.group_id)
@@ -188,11 +233,6 @@ async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> 
 def held(view: View) -> list[HoldingRecord]:
     """The holdings of more than zero."""
     return [holding for holding in view.holdings if not holding.is_zero]
-
-
-def token_of(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenRecord:
-    """A holding's token, by what was observed with it and by the books."""
-    return build_token(holding.asset_id, [one.facts for one in holding.observations], books)
 
 
 def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenFacts | None:
@@ -226,12 +266,6 @@ def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSour
 def _matches(search: str, known: TokenFacts | Coin | None) -> bool:
     texts = (known.symbol, known.name) if known is not None else ()
     return any(text is not None and search.casefold() in text.casefold() for text in texts)
-
-
-def _share(holding: HoldingRecord, whole: Decimal | None) -> Decimal | None:
-    if holding.value is None or not whole:
-        return None
-    return amounts.ratio_rounded(holding.value, whole)
 
 
 def _group_of(group_id: str, holdings: Sequence[HoldingRecord], books: Mapping[HoldingSource, Book]) -> Group:

@@ -82,25 +82,50 @@ class PageArguments:
             raise BadInputError("last", self.last, f"cannot be combined with first (here {self.first}): choose one")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A run of the ordered list; ``cursors`` belong to ``holdings`` one by one."""
-
-    holdings: Sequence[HoldingRecord]
-    cursors: Sequence[str]
-    has_next: bool
-    has_previous: bool
-
-
 _Key = Decimal | str | int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where a holding stands in an order: its sort key, None for unknown, and its id."""
 
     key: _Key
     id: str
+
+
+@dataclass(slots=True)
+class Page:
+    """A run of an ordered list; ``listing`` is the fingerprint of that list."""
+
+    placed: Sequence[tuple[Place, HoldingRecord]]
+    order: Order
+    listing: str
+    has_next: bool
+    has_previous: bool
+
+    @property
+    def holdings(self) -> list[HoldingRecord]:
+        """The holdings of the run."""
+        return [holding for _, holding in self.placed]
+
+    @property
+    def cursors(self) -> list[str]:
+        """The cursors of the holdings, one by one."""
+        return [self.cursor(place) for place, _ in self.placed]
+
+    @property
+    def start_cursor(self) -> str | None:
+        """The cursor of the first holding; None when the page is empty."""
+        return self.cursor(self.placed[0][0]) if self.placed else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        """The cursor of the last holding; None when the page is empty."""
+        return self.cursor(self.placed[-1][0]) if self.placed else None
+
+    def cursor(self, place: Place) -> str:
+        """The cursor of a place."""
+        return _write_cursor(place, self.order, self.listing)
 
 
 def fingerprint(*what: object) -> str:
@@ -138,13 +163,7 @@ def cut_page(
     else:
         count = DEFAULT_PAGE if arguments.first is None else arguments.first
         first, last = start, min(end, start + count)
-    page = placed[first:last]
-    return Page(
-        [holding for _, holding in page],
-        [_write_cursor(place, order, listing) for place, _ in page],
-        has_next=last < len(placed),
-        has_previous=first > 0,
-    )
+    return Page(placed[first:last], order, listing, has_next=last < len(placed), has_previous=first > 0)
 
 
 def _keys(

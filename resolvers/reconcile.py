@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 
 from loaders import amounts
-from loaders.caip import AccountId, AssetId, ChainId
+from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.records import (
     AsOf,
     HoldingSource,
@@ -49,17 +49,12 @@ class SourceAgreement(Enum):
     NOT_COMPARABLE = "NOT_COMPARABLE"
 
 
-@dataclass(frozen=True, slots=True)
-class HoldingRecord:
-    """One account's position in one asset; ``observations`` begin with the chosen one."""
+@dataclass(slots=True)
+class HoldingKey:
+    """What tells one holding from another."""
 
     account_id: AccountId
     asset_id: AssetId
-    value: Decimal | None
-    value_status: ValueStatus
-    value_source: HoldingSource | None
-    agreement: SourceAgreement
-    observations: tuple[Observation, ...]
 
     @property
     def id(self) -> str:
@@ -67,9 +62,38 @@ class HoldingRecord:
         return f"Holding:{self.account_id}/{self.asset_id.partition('/')[2]}"
 
     @property
+    def address(self) -> AccountAddress:
+        """Whose it is."""
+        return self.account_id.address
+
+    @property
     def chain_id(self) -> ChainId:
         """The chain of the asset."""
         return self.asset_id.chain_id
+
+
+@dataclass(slots=True)
+class Word:
+    """One source's word on a holding, and whether it was chosen."""
+
+    observation: Observation
+    chosen: bool
+
+
+@dataclass(slots=True)
+class HoldingRecord(HoldingKey):
+    """One account's position in one asset; ``observations`` begin with the chosen one."""
+
+    value: Decimal | None
+    value_status: ValueStatus
+    value_source: HoldingSource | None
+    agreement: SourceAgreement
+    observations: tuple[Observation, ...]
+
+    @property
+    def words(self) -> list[Word]:
+        """Every source's word."""
+        return [Word(observation, index == 0) for index, observation in enumerate(self.observations)]
 
     @property
     def amount(self) -> Decimal | None:

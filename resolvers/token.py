@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loaders.caip import AssetId, ChainId, Namespace
 from loaders.records import (
@@ -22,23 +22,22 @@ from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenRecord:
-    """One token; ``address`` is None for a native one, and what no source knows is None."""
+    """One token, by ``facts`` that the sources know of it, and the books; what no source knows is None."""
 
     asset_id: AssetId
-    kind: TokenKind
-    symbol: str | None
-    name: str | None
-    decimals: int | None
-    metadata_uri: str | None
-    image_url: str | None
-    trust: TokenTrust
-    metadata_source: HoldingSource | None
-    price: Price | None
-    stock: Stock | None
-    group: Group | None
+    facts: TokenFacts | None
     books: Mapping[HoldingSource, Book]
+    _known: TokenFacts | Coin | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = described(self.asset_id, self.facts)
+
+    @property
+    def id(self) -> str:
+        """The global id."""
+        return f"Token:{self.asset_id}"
 
     @property
     def chain_id(self) -> ChainId:
@@ -47,8 +46,88 @@ class TokenRecord:
 
     @property
     def address(self) -> str | None:
-        """Contract or mint."""
+        """Contract or mint; None for a native one."""
         return self.asset_id.token_address
+
+    @property
+    def kind(self) -> TokenKind:
+        """What sort of token it is."""
+        return kind_of(self.asset_id, self.facts)
+
+    @property
+    def symbol(self) -> str | None:
+        """Its symbol."""
+        return None if self._known is None else self._known.symbol
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return None if self._known is None else self._known.name
+
+    @property
+    def decimals(self) -> int | None:
+        """How many decimals its smallest unit stands behind the point."""
+        return None if self._known is None else self._known.decimals
+
+    @property
+    def metadata_uri(self) -> str | None:
+        """Where its issuer describes it."""
+        return None if self.facts is None else self.facts.metadata_uri
+
+    @property
+    def image_url(self) -> str | None:
+        """A picture of it."""
+        return None if self.facts is None else self.facts.image_url
+
+    @property
+    def trust(self) -> TokenTrust:
+        """What the registers attest."""
+        return trust_of(self.facts)
+
+    @property
+    def metadata_source(self) -> HoldingSource | None:
+        """Whose word its symbol, name and decimals are."""
+        return self.facts.source if self.facts is not None and self.facts.describes else None
+
+    @property
+    def price(self) -> Price | None:
+        """US dollars for one of it."""
+        return next((price for book in self._ranked if (price := book.price(self.asset_id)) is not None), None)
+
+    @property
+    def stock(self) -> Stock | None:
+        """What it stands for."""
+        return next((stock for book in self._ranked if (stock := book.stock(self.asset_id)) is not None), None)
+
+    @property
+    def group(self) -> GroupRecord | None:
+        """The asset group that it belongs to."""
+        group_id = None if self.facts is None else self.facts.group_id
+        group = None if group_id is None else find_group(group_id, self.books)
+        return None if group is None else GroupRecord(group.group_id, group, self.books)
+
+    @property
+    def _ranked(self) -> list[Book]:
+        return [self.books[source] for source in FACTS_RANK if source in self.books]
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """An asset group, and the books that describe its members; ``group`` None when only its id is known."""
+
+    group_id: str
+    group: Group | None
+    books: Mapping[HoldingSource, Book]
+
+    @property
+    def id(self) -> str:
+        """The global id."""
+        return f"AssetGroup:{self.group_id}"
+
+    @property
+    def members(self) -> list[TokenRecord]:
+        """Every token of the group, by the register that defines it."""
+        return [] if self.group is None else [build_token(one, (), self.books) for one in self.group.members]
 
 
 def kind_of(asset_id: AssetId, facts: TokenFacts | None) -> TokenKind:
@@ -75,25 +154,7 @@ def build_token(
     asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
 ) -> TokenRecord:
     """One token by what was observed of it and by the books."""
-    facts = facts_of(asset_id, observed, books)
-    ranked = [books[source] for source in FACTS_RANK if source in books]
-    known = described(asset_id, facts)
-    group_id = None if facts is None else facts.group_id
-    return TokenRecord(
-        asset_id=asset_id,
-        kind=kind_of(asset_id, facts),
-        symbol=None if known is None else known.symbol,
-        name=None if known is None else known.name,
-        decimals=None if known is None else known.decimals,
-        metadata_uri=None if facts is None else facts.metadata_uri,
-        image_url=None if facts is None else facts.image_url,
-        trust=trust_of(facts),
-        metadata_source=facts.source if facts is not None and facts.describes else None,
-        price=next((price for book in ranked if (price := book.price(asset_id)) is not None), None),
-        stock=next((stock for book in ranked if (stock := book.stock(asset_id)) is not None), None),
-        group=None if group_id is None else find_group(group_id, books),
-        books=books,
-    )
+    return TokenRecord(asset_id, facts_of(asset_id, observed, books), books)
 
 
 def find_group(group_id: str, books: Mapping[HoldingSource, Book]) -> Group | None:
@@ -109,10 +170,8 @@ async def resolve_token(context: Context, asset_id: AssetId, wants: Wants) -> To
     return build_token(asset_id, (), books)
 
 
-async def resolve_group(
-    context: Context, group_id: str, wants: Wants
-) -> tuple[Group, Mapping[HoldingSource, Book]] | None:
-    """An asset group and the books that describe its members, or None when no register has it."""
+async def resolve_group(context: Context, group_id: str, wants: Wants) -> GroupRecord | None:
+    """An asset group, or None when no register has it."""
     books = await context.loaders.read_books(None, wants)
     group = find_group(group_id, books)
-    return None if group is None else (group, books)
+    return None if group is None else GroupRecord(group_id, group, books)

@@ -20,7 +20,7 @@ from loaders.upstream.logs import log
 from resolvers.changes import Holdings, delta, known_for_certain, same_amount, same_value
 from resolvers.context import Context
 from resolvers.errors import BadInputError, NoRoomError
-from resolvers.holdings import ListedHolding, token_of
+from resolvers.holdings import ListedHolding
 from resolvers.view import View, load_view
 
 _WATCHES = Gauge(
@@ -107,7 +107,7 @@ class Watches:
                 changed, removed = delta(before, seen, same)
                 if changed or removed:
                     held = [seen[id] for id in changed]
-                    listed = [ListedHolding(one.record, token_of(one.record, one.books)) for one in held]
+                    listed = [ListedHolding(one.record, one.books) for one in held]
                     yield Change(listed, removed, snapshot.at, snapshot.context)
 
     async def close(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @strawberry.federation.type(keys=["id", "chainId"], description="A chain that a source covers.")
 class Chain(Node):
     natural_key = "chainId"
+    known_by_key = ("id", "chainId")
     parse_key = ChainId.parse
 
     chain_id: ChainId
@@ -36,7 +38,9 @@ class Chain(Node):
         return await resolve_sources(info.context, self.chain_id)
 
     @classmethod
+    @lru_cache(maxsize=1_024)
     def of(cls, chain_id: ChainId) -> Self:
+        """The chain of an id, the same each time."""
         return cls(
             id=cls.global_id(chain_id),
             chain_id=chain_id,
@@ -45,8 +49,8 @@ class Chain(Node):
         )
 
     @classmethod
-    def of_key(cls, key: ChainId) -> dict[str, Any]:
-        return {"id": cls.global_id(key), "chainId": key}
+    def of_key(cls, key: ChainId) -> Self:
+        return cls.of(key)
 
     @classmethod
     async def load(cls, info: Info, key: ChainId) -> Self | None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar, cast
 
 import strawberry
 
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, is_solana_address
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, TokenAccountRecord, TokenKind, TokenTrust
-from loaders.records import Observation as ObservationRecord
 from loaders.source import Scope
 from resolvers.context import Info
 from resolvers.errors import BadInputError
 from resolvers.holders import resolve_holders
-from resolvers.holdings import Filter, HoldingList, ListedHolding, find_holding
-from resolvers.paging import HoldingOrderField, Order, OrderDirection, PageArguments
+from resolvers.holdings import EdgeRecord, Filter, HoldingList, ListedHolding, find_holding
+from resolvers.paging import HoldingOrderField, Order, OrderDirection, Page, PageArguments
 from resolvers.plan import Selection, wants_of_connection, wants_of_holding
-from resolvers.reconcile import SourceAgreement, TotalRecord, ValueStatus
+from resolvers.reconcile import HoldingKey, HoldingRecord, SourceAgreement, TotalRecord, ValueStatus, Word
 from schema.chain import Chain
 from schema.node import Node
+from schema.of_record import OfRecord, of_record
 from schema.scalars import BigInt
 from schema.source import AsOf, SourceReport
 from schema.token import Token
@@ -36,173 +35,120 @@ _MAX_SEARCH = 256
 
 
 @strawberry.type(description="One Solana token account.")
-class TokenAccount:
-    address: str
-    program_id: str | None
-    raw_amount: BigInt
-    as_of: AsOf | None
-
-    @classmethod
-    def from_record(cls, record: TokenAccountRecord) -> Self:
-        return cls(
-            address=record.address,
-            program_id=record.program_id,
-            raw_amount=BigInt(record.raw),
-            as_of=AsOf.from_record(record.as_of),
-        )
+class TokenAccount(OfRecord):
+    record: strawberry.Private[TokenAccountRecord]
+    address: str = of_record()
+    program_id: str | None = of_record()
+    raw_amount: BigInt = of_record("raw")
+    as_of: AsOf | None = of_record()
 
 
 @strawberry.type(description="One source's own word on a holding.")
-class Observation:
-    source: HoldingSource
-    chosen: bool
-    amount: Decimal | None
-    raw_amount: BigInt | None
-    reported_value_usd: Decimal | None = strawberry.field(description="As the source gave it, a 0 included.")
-    reported_asset: str = strawberry.field(description="The asset as the source spelled it.")
-    token_accounts: list[TokenAccount] = strawberry.field(
-        description="Solana: the token accounts summed to this amount. Empty elsewhere."
+class Observation(OfRecord):
+    record: strawberry.Private[Word]
+    source: HoldingSource = of_record("observation.source")
+    chosen: bool = of_record()
+    amount: Decimal | None = of_record("observation.amount")
+    raw_amount: BigInt | None = of_record("observation.raw")
+    reported_value_usd: Decimal | None = of_record(
+        "observation.value", description="As the source gave it, a 0 included."
     )
-    as_of: AsOf | None
-    fetched_at: datetime
-
-    @classmethod
-    def from_record(cls, record: ObservationRecord, *, chosen: bool) -> Self:
-        return cls(
-            source=record.source,
-            chosen=chosen,
-            amount=record.amount,
-            raw_amount=None if record.raw is None else BigInt(record.raw),
-            reported_value_usd=record.value,
-            reported_asset=record.reported_asset,
-            token_accounts=[TokenAccount.from_record(account) for account in record.token_accounts],
-            as_of=AsOf.from_record(record.as_of),
-            fetched_at=record.fetched_at,
-        )
+    reported_asset: str = of_record("observation.reported_asset", description="The asset as the source spelled it.")
+    token_accounts: list[TokenAccount] = of_record(
+        "observation.token_accounts",
+        description="Solana: the token accounts summed to this amount. Empty elsewhere.",
+    )
+    as_of: AsOf | None = of_record("observation.as_of")
+    fetched_at: datetime = of_record("observation.fetched_at")
 
 
 @strawberry.federation.type(
     keys=["id"],
     description="One account's position in one asset on one chain. Identity: (account, canonical asset).",
 )
-class Holding(Node):
+class Holding(OfRecord, Node):
     natural_key = "id"
+    known_by_key = ("id", "accountId", "wallet", "chain")
 
-    wallet: Annotated[Wallet, strawberry.lazy(".wallet")]
-    account_id: AccountId
-    token: Token
-    chain: Chain
-    amount: Decimal | None = strawberry.field(
-        description="In whole tokens. Null only when the source gave smallest units and the decimals are unknown."
+    record: strawberry.Private[ListedHolding]
+    id: strawberry.ID = of_record("holding.id")
+    wallet: Annotated[Wallet, strawberry.lazy(".wallet")] = of_record("holding.address")
+    account_id: AccountId = of_record("holding.account_id")
+    token: Token = of_record()
+    chain: Chain = of_record("holding.chain_id")
+    amount: Decimal | None = of_record(
+        "holding.amount",
+        description="In whole tokens. Null only when the source gave smallest units and the decimals are unknown.",
     )
-    raw_amount: BigInt | None = strawberry.field(
-        description="In smallest units. Null only when the source gave whole tokens and the decimals are unknown."
+    raw_amount: BigInt | None = of_record(
+        "holding.raw",
+        description="In smallest units. Null only when the source gave whole tokens and the decimals are unknown.",
     )
-    value_usd: Decimal | None = strawberry.field(description="Null means unknown. It is never 0 for want of a price.")
-    value_status: ValueStatus
-    amount_source: HoldingSource
-    value_source: HoldingSource | None
-    agreement: SourceAgreement
-    as_of: AsOf | None
-    observed: strawberry.Private[Sequence[ObservationRecord]]
-
-    @strawberry.field(
-        description="Every source's own word on this holding, the chosen one first. Never added together."
+    value_usd: Decimal | None = of_record(
+        "holding.value", description="Null means unknown. It is never 0 for want of a price."
     )
-    def observations(self) -> list[Observation]:
-        return [Observation.from_record(record, chosen=index == 0) for index, record in enumerate(self.observed)]
+    value_status: ValueStatus = of_record("holding.value_status")
+    amount_source: HoldingSource = of_record("holding.amount_source")
+    value_source: HoldingSource | None = of_record("holding.value_source")
+    agreement: SourceAgreement = of_record("holding.agreement")
+    as_of: AsOf | None = of_record("holding.as_of")
+    observations: list[Observation] = of_record(
+        "holding.words",
+        description="Every source's own word on this holding, the chosen one first. Never added together.",
+    )
 
     @classmethod
-    def from_record(cls, listed: ListedHolding) -> Self:
-        from schema.wallet import Wallet
-
-        record = listed.holding
-        token = Token.from_record(listed.token)
-        return cls(
-            id=strawberry.ID(record.id),
-            wallet=Wallet.of(record.account_id.address),
-            account_id=record.account_id,
-            token=token,
-            chain=token.chain,
-            amount=record.amount,
-            raw_amount=None if record.raw is None else BigInt(record.raw),
-            value_usd=record.value,
-            value_status=record.value_status,
-            amount_source=record.amount_source,
-            value_source=record.value_source,
-            agreement=record.agreement,
-            as_of=AsOf.from_record(record.as_of),
-            observed=record.observations,
-        )
-
-    @classmethod
-    def parse_key(cls, text: str) -> tuple[AccountAddress, AssetId]:
+    def parse_key(cls, text: str) -> HoldingKey:
         account, _, asset = text.partition("/")
         chain, _, reference = account.rpartition(":")
         address, asset_id = AccountAddress.parse(reference), AssetId.parse(f"{chain}/{asset}")
         if address.namespace is not asset_id.chain_id.namespace:
             raise InvalidIdError(text, f"names an address that cannot live on {asset_id.chain_id}")
-        return address, asset_id
+        return HoldingKey(AccountId.of(asset_id.chain_id, address), asset_id)
 
     @classmethod
-    def of_key(cls, key: tuple[AccountAddress, AssetId]) -> dict[str, Any]:
-        from schema.wallet import Wallet
-
-        address, asset_id = key
-        account_id = AccountId.of(asset_id.chain_id, address)
-        return {
-            "id": cls.global_id(f"{account_id}/{asset_id.partition('/')[2]}"),
-            "accountId": account_id,
-            "wallet": Wallet.of(address),
-            "chain": Chain.of(asset_id.chain_id),
-        }
+    def of_key(cls, key: HoldingKey) -> Self:
+        return cls.of(ListedHolding(cast("HoldingRecord", key), {}))
 
     @classmethod
-    async def load(cls, info: Info, key: tuple[AccountAddress, AssetId]) -> Self | None:
-        address, asset_id = key
+    async def load(cls, info: Info, key: HoldingKey) -> Self | None:
         wants = wants_of_holding(cls.selection(info))
-        listed = await find_holding(info.context, (address,), asset_id, wants)
-        return None if listed is None else cls.from_record(listed)
+        listed = await find_holding(info.context, (key.address,), key.asset_id, wants)
+        return None if listed is None else cls.of(listed)
 
 
 @strawberry.type(description="A sum over holdings, and whether it is the whole of it.")
-class HoldingsTotal:
-    value_usd: Decimal | None = strawberry.field(
+class HoldingsTotal(OfRecord):
+    record: strawberry.Private[TotalRecord]
+    value_usd: Decimal | None = of_record(
+        "value",
         description=(
             "Sum of the priced holdings; null when not one is priced; 0 when there are none and nothing is missing."
-        )
+        ),
     )
-    complete: bool = strawberry.field(
+    complete: bool = of_record(
         description="True only if every applicable source is OK and every non-zero holding is priced."
     )
-    holding_count: int
-    unpriced_count: int
-    missing_sources: list[HoldingSource]
-
-    @classmethod
-    def from_record(cls, record: TotalRecord) -> Self:
-        return cls(
-            value_usd=record.value,
-            complete=record.complete,
-            holding_count=record.holding_count,
-            unpriced_count=record.unpriced_count,
-            missing_sources=list(record.missing_sources),
-        )
+    holding_count: int = of_record()
+    unpriced_count: int = of_record()
+    missing_sources: list[HoldingSource] = of_record()
 
 
 @strawberry.federation.type(shareable=True, description="Relay's page info.")
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+class PageInfo(OfRecord):
+    record: strawberry.Private[Page]
+    has_next_page: bool = of_record("has_next")
+    has_previous_page: bool = of_record("has_previous")
+    start_cursor: str | None = of_record()
+    end_cursor: str | None = of_record()
 
 
 @strawberry.type(description="A holding in a list.")
-class HoldingEdge:
-    cursor: str
-    node: Holding
-    share: Decimal | None = strawberry.field(
+class HoldingEdge(OfRecord):
+    record: strawberry.Private[EdgeRecord]
+    cursor: str = of_record()
+    node: Holding = of_record("listed")
+    share: Decimal | None = of_record(
         description=(
             "Fraction (0 to 1, 18 places) of the priced total of the wallet or portfolio it is listed in; "
             "null when unpriced."
@@ -211,37 +157,17 @@ class HoldingEdge:
 
 
 @strawberry.type(description="A page of holdings, and what is true of all pages.")
-class HoldingConnection:
-    edges: list[HoldingEdge]
-    nodes: list[Holding]
-    page_info: PageInfo
-    total_count: int
-    total: HoldingsTotal = strawberry.field(description="Over the filtered set, all pages.")
-    sources: list[SourceReport]
-    snapshot_at: datetime | None = strawberry.field(
-        description="When the oldest source answer behind this page was fetched."
+class HoldingConnection(OfRecord):
+    record: strawberry.Private[HoldingList]
+    edges: list[HoldingEdge] = of_record()
+    nodes: list[Holding] = of_record("listed")
+    page_info: PageInfo = of_record("page")
+    total_count: int = of_record()
+    total: HoldingsTotal = of_record(description="Over the filtered set, all pages.")
+    sources: list[SourceReport] = of_record("view.reports")
+    snapshot_at: datetime | None = of_record(
+        "view.snapshot_at", description="When the oldest source answer behind this page was fetched."
     )
-
-    @classmethod
-    def from_record(cls, record: HoldingList) -> Self:
-        cursors = record.page.cursors
-        edges = [
-            HoldingEdge(cursor=one.cursor, node=Holding.from_record(one), share=one.share) for one in record.listed
-        ]
-        return cls(
-            edges=edges,
-            nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=record.page.has_next,
-                has_previous_page=record.page.has_previous,
-                start_cursor=cursors[0] if cursors else None,
-                end_cursor=cursors[-1] if cursors else None,
-            ),
-            total_count=record.total_count,
-            total=HoldingsTotal.from_record(record.total),
-            sources=[SourceReport.from_record(report) for report in record.reports],
-            snapshot_at=record.snapshot_at,
-        )
 
 
 @strawberry.input(description="Which holdings to list.")
@@ -317,4 +243,4 @@ async def list_holders(info: Info, asset_id: AssetId, arguments: PageArguments) 
     selection = Selection.below(info._raw_info)
     wants = wants_of_connection(selection, ordered_by_value=False, filtered_by_value=False)
     record = await resolve_holders(info.context, asset_id, arguments, wants)
-    return None if record is None else HoldingConnection.from_record(record)
+    return None if record is None else HoldingConnection.of(record)

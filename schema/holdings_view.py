@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 import strawberry
 from graphql import FieldNode, GraphQLObjectType, get_argument_values
@@ -12,11 +12,12 @@ from graphql.execution.values import VariableValues
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_arguments
 
-from loaders.caip import AccountAddress, AssetId, ChainId
+from loaders.caip import AccountAddress, AssetId
 from loaders.records import Aggregate, HoldingSource, Wants
 from loaders.source import EVERYTHING, Scope
 from resolvers.context import Info
 from resolvers.holdings import (
+    ChainTotalRecord,
     GroupTotal,
     Listing,
     list_holdings,
@@ -33,11 +34,11 @@ from resolvers.plan import (
     wants_of_sources,
     wants_of_total,
 )
-from resolvers.reconcile import TotalRecord
 from resolvers.view import load_reports
 from schema.chain import Chain
 from schema.holding import Holding, HoldingConnection, HoldingFilter, HoldingOrder, HoldingsTotal
 from schema.node import later
+from schema.of_record import OfRecord, of_record
 from schema.scalars import BigInt
 from schema.source import SourceReport
 from schema.token import AssetGroup
@@ -47,55 +48,31 @@ Need = tuple[tuple[AccountAddress, ...], Scope, Wants]
 
 
 @strawberry.type(description="What is held on one chain.")
-class ChainTotal:
-    chain: Chain
-    total: HoldingsTotal
-
-    @classmethod
-    def from_record(cls, chain_id: ChainId, record: TotalRecord) -> Self:
-        return cls(chain=Chain.of(chain_id), total=HoldingsTotal.from_record(record))
+class ChainTotal(OfRecord):
+    record: strawberry.Private[ChainTotalRecord]
+    chain: Chain = of_record("chain_id")
+    total: HoldingsTotal = of_record()
 
 
 @strawberry.type(description="A source's own aggregate, as it gave it. It need not equal the sum of the holdings.")
-class ReportedAggregate:
-    source: HoldingSource
-    raw_amount: BigInt
-    decimals: int | None
-    value_usd: Decimal | None
-
-    @classmethod
-    def from_record(cls, record: Aggregate | None) -> Self | None:
-        if record is None:
-            return None
-        return cls(
-            source=record.source,
-            raw_amount=BigInt(record.raw),
-            decimals=record.decimals,
-            value_usd=record.value,
-        )
+class ReportedAggregate(OfRecord):
+    record: strawberry.Private[Aggregate]
+    source: HoldingSource = of_record()
+    raw_amount: BigInt = of_record("raw")
+    decimals: int | None = of_record()
+    value_usd: Decimal | None = of_record("value")
 
 
 @strawberry.type(description="What is held of one asset group, over all chains.")
-class AssetGroupHolding:
-    group: AssetGroup
-    amount: Decimal | None = strawberry.field(
-        description="Sum in whole tokens; null if any member's decimals are unknown."
-    )
-    total: HoldingsTotal
-    holdings: list[Holding]
-    reported: ReportedAggregate | None = strawberry.field(
+class AssetGroupHolding(OfRecord):
+    record: strawberry.Private[GroupTotal]
+    group: AssetGroup = of_record()
+    amount: Decimal | None = of_record(description="Sum in whole tokens; null if any member's decimals are unknown.")
+    total: HoldingsTotal = of_record()
+    holdings: list[Holding] = of_record("listed")
+    reported: ReportedAggregate | None = of_record(
         description="OneBalance's own aggregate, as it gave it. It need not equal the sum of the holdings."
     )
-
-    @classmethod
-    def from_record(cls, record: GroupTotal) -> Self:
-        return cls(
-            group=AssetGroup.from_record(record.group, record.books),
-            amount=record.amount,
-            total=HoldingsTotal.from_record(record.total),
-            holdings=[Holding.from_record(listed) for listed in record.listed],
-            reported=ReportedAggregate.from_record(record.reported),
-        )
 
 
 @strawberry.interface(description="What a Wallet and a Portfolio have in common.")
@@ -122,19 +99,19 @@ class HoldingsView:
     @strawberry.field(description="Over every holding: filters and pages never change it.")
     async def total(self, info: Info) -> HoldingsTotal:
         wants = wants_of_total(Selection.below(info._raw_info))
-        return HoldingsTotal.from_record(await load_total(info.context, self.accounts, wants))
+        return HoldingsTotal.of(await load_total(info.context, self.accounts, wants))
 
     @strawberry.field(description="A total for each chain on which something is held, or on which a source failed.")
     async def by_chain(self, info: Info) -> list[ChainTotal]:
         wants = wants_of_total(Selection.below(info._raw_info)["total"])
         totals = await total_by_chain(info.context, self.accounts, wants)
-        return [ChainTotal.from_record(*total) for total in totals]
+        return [ChainTotal.of(total) for total in totals]
 
     @strawberry.field(description="A total for each asset group, by id. A token in no group is in no row.")
     async def by_asset_group(self, info: Info) -> list[AssetGroupHolding]:
         wants = wants_of_groups(Selection.below(info._raw_info))
         totals = await total_by_group(info.context, self.accounts, wants)
-        return [AssetGroupHolding.from_record(total) for total in totals]
+        return [AssetGroupHolding.of(total) for total in totals]
 
     @strawberry.field(
         description=(
@@ -145,7 +122,7 @@ class HoldingsView:
     async def sources(self, info: Info) -> list[SourceReport]:
         wants = wants_of_sources(Selection.below(info._raw_info))
         reports = await load_reports(info.context, self.accounts, wants)
-        return [SourceReport.from_record(report) for report in reports]
+        return [SourceReport.of(report) for report in reports]
 
 
 def needs_below(info: Info, type_name: str, accounts: tuple[AccountAddress, ...], view: Selection) -> Iterator[Need]:
@@ -190,7 +167,7 @@ def _listing(
 async def _connection(info: Info, listing: Listing) -> HoldingConnection:
     selection = Selection.below(info._raw_info)
     wants = _wants_of_holdings(selection, listing)
-    return HoldingConnection.from_record(
+    return HoldingConnection.of(
         await list_holdings(info.context, listing, wants, shares="share" in selection["edges"])
     )
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import strawberry
 from strawberry.types import get_object_definition
-from strawberry.utils.str_converters import to_snake_case
 
 from loaders.errors import InvalidIdError
 from resolvers.context import Info
@@ -34,6 +33,8 @@ class Node:
 
     natural_key: ClassVar[str]
     """The field that identifies it beside ``id``, as clients spell it."""
+    known_by_key: ClassVar[tuple[str, ...]] = ()
+    """The fields that its natural key tells without asking anyone, as clients spell them."""
 
     @classmethod
     def parse_key(cls, text: str) -> Any:
@@ -53,11 +54,7 @@ class Node:
     @classmethod
     def load_text(cls, info: Info, argument: str, text: str) -> Self | Awaitable[Self | None] | None:
         """As ``load``, of a key as clients wrote it in this argument; raises ``BadInputError``."""
-        try:
-            key = cls.parse_key(text)
-        except InvalidIdError as error:
-            raise BadInputError(argument, text, error.reason) from error
-        return cls.load(info, key)
+        return cls.load(info, cls._parse(argument, text, text))
 
     @classmethod
     def selection(cls, info: Info) -> Selection:
@@ -67,9 +64,9 @@ class Node:
         return Selection.below(info._raw_info, (definition.name, *interfaces, ENTITY))
 
     @classmethod
-    def of_key(cls, key: Any) -> dict[str, Any]:
-        """The fields that the natural key itself tells, by their GraphQL names."""
-        return {}
+    def of_key(cls, key: Any) -> Self:
+        """A node of which only ``known_by_key`` may be read."""
+        raise NotImplementedError
 
     @classmethod
     def resolve_reference(cls, info: Info, **representation: Any) -> Self | Awaitable[Self | None] | None:
@@ -90,24 +87,18 @@ class Node:
         key, *others = keys.values()
         if any(other != key for other in others):
             raise BadInputError(argument, representation["id"], f"is not the id of this {cls.natural_key}")
-        if cls.selection(info).only(*(told := cls.of_key(key))):
-            return cls._told(told)
-        return cls.load(info, key)
+        return cls.of_key(key) if cls.selection(info).only(*cls.known_by_key) else cls.load(info, key)
 
     @classmethod
     def _parse_reference(cls, argument: str, name: str, text: str) -> Any:
         prefix = f"{cls.__name__}:" if name == "id" else ""
         if not text.startswith(prefix):
             raise BadInputError(argument, text, f"is no id of {cls.__name__}: it does not begin with {prefix}")
-        try:
-            return cls.parse_key(text.removeprefix(prefix))
-        except InvalidIdError as error:
-            raise BadInputError(argument, text, error.reason) from error
+        return cls._parse(argument, text, text.removeprefix(prefix))
 
     @classmethod
-    def _told(cls, fields: dict[str, Any]) -> Self:
-        """A node with these fields and no others."""
-        node = object.__new__(cls)
-        for name, value in fields.items():
-            setattr(node, to_snake_case(name), value)
-        return node
+    def _parse(cls, argument: str, text: str, key: str) -> Any:
+        try:
+            return cls.parse_key(key)
+        except InvalidIdError as error:
+            raise BadInputError(argument, text, error.reason) from error

@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Self
 
-from strawberry.types.base import StrawberryList, StrawberryOptional, StrawberryType
+from strawberry.types.base import StrawberryList, StrawberryOptional, StrawberryType, has_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
@@ -84,4 +84,4 @@ def _shown_as(kind: StrawberryType | type[Any]) -> Callable[[Any], Any] | None:
     if isinstance(kind, StrawberryList):
         one = _shown_as(kind.of_type)
         return None if one is None else lambda values: [value if value is None else one(value) for value in values]
-    return getattr(kind, "of", None)
+    return getattr(kind, "of", None) if has_object_definition(kind) else None

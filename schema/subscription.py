@@ -39,7 +39,7 @@ class WalletChange:
     def from_record(cls, address: AccountAddress, record: Change) -> WalletChange:
         return cls(
             wallet=Wallet.of(address),
-            changed=[Holding.from_record(listed) for listed in record.changed],
+            changed=[Holding.of(listed) for listed in record.changed],
             removed_ids=[strawberry.ID(id) for id in record.removed_ids],
             at=record.at,
         )

@@ -3,111 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
 from loaders.caip import AssetId
 from loaders.errors import InvalidIdError
-from loaders.records import Group, HoldingSource, Price, Stock, TokenKind, TokenTrust
-from loaders.source import Book
+from loaders.records import HoldingSource, Price, Stock, TokenKind, TokenTrust
 from resolvers.context import Info
 from resolvers.paging import PageArguments
 from resolvers.plan import Selection, wants_of_token
-from resolvers.token import TokenRecord, build_token, resolve_group, resolve_token
+from resolvers.token import GroupRecord, TokenRecord, build_token, resolve_group, resolve_token
 from schema.chain import Chain
 from schema.node import Node
+from schema.of_record import OfRecord, of_record
 
 if TYPE_CHECKING:
     from schema.holding import HoldingConnection
 
 _GROUP_ID = re.compile(r"[a-z]{1,16}:\S{1,128}")
-_KNOWN_FROM_THE_ID = ("id", "assetId", "address", "chain")
-"""What a token's asset id tells without asking any source."""
 
 
 @strawberry.type(description="US dollars for one whole token.")
-class TokenPrice:
-    usd: Decimal
-    source: HoldingSource
-    change24h: Decimal | None = strawberry.field(description="Absolute change over 24 hours, in US dollars.")
-    change_percent24h: Decimal | None = strawberry.field(description="Change over 24 hours, in percent.")
-    as_of: datetime | None
-
-    @classmethod
-    def from_record(cls, record: Price | None) -> Self | None:
-        if record is None:
-            return None
-        return cls(
-            usd=record.usd,
-            source=record.source,
-            change24h=record.change_24h,
-            change_percent24h=record.change_percent_24h,
-            as_of=record.as_of,
-        )
+class TokenPrice(OfRecord):
+    record: strawberry.Private[Price]
+    usd: Decimal = of_record()
+    source: HoldingSource = of_record()
+    change24h: Decimal | None = of_record("change_24h", description="Absolute change over 24 hours, in US dollars.")
+    change_percent24h: Decimal | None = of_record(
+        "change_percent_24h", description="Change over 24 hours, in percent."
+    )
+    as_of: datetime | None = of_record()
 
 
 @strawberry.type(description="One token is not one share: it stands for sharesPerToken shares of the underlying.")
-class TokenizedStock:
-    ticker: str
-    underlying_name: str | None
-    underlying_price_usd: Decimal | None
-    shares_per_token: Decimal | None
-    asset_class: str | None
-    instrument_type: str | None
-
-    @classmethod
-    def from_record(cls, record: Stock | None) -> Self | None:
-        if record is None:
-            return None
-        return cls(
-            ticker=record.ticker,
-            underlying_name=record.underlying_name,
-            underlying_price_usd=record.underlying_price_usd,
-            shares_per_token=record.shares_per_token,
-            asset_class=record.asset_class,
-            instrument_type=record.instrument_type,
-        )
+class TokenizedStock(OfRecord):
+    record: strawberry.Private[Stock]
+    ticker: str = of_record()
+    underlying_name: str | None = of_record()
+    underlying_price_usd: Decimal | None = of_record()
+    shares_per_token: Decimal | None = of_record()
+    asset_class: str | None = of_record()
+    instrument_type: str | None = of_record()
 
 
 @strawberry.federation.type(
     keys=["id", "groupId"],
     description="The same asset on several chains: OneBalance's ob:usdc, or an Ondo symbol such as ondo:AAPLon.",
 )
-class AssetGroup(Node):
+class AssetGroup(OfRecord, Node):
     natural_key = "groupId"
+    known_by_key = ("id", "groupId")
 
-    group_id: str
-    symbol: str | None
-    name: str | None
-    defined_by: HoldingSource
-    record: strawberry.Private[Group]
-    books: strawberry.Private[Mapping[HoldingSource, Book]]
-
-    @strawberry.field(description="Every token of the group, by the register that defines it.")
-    def members(self) -> list[Annotated[Token, strawberry.lazy(".token")]]:
-        return [Token.from_record(build_token(asset_id, (), self.books)) for asset_id in self.record.members]
-
-    @classmethod
-    def from_record(cls, record: Group, books: Mapping[HoldingSource, Book]) -> Self:
-        return cls(
-            id=cls.global_id(record.group_id),
-            group_id=record.group_id,
-            symbol=record.symbol,
-            name=record.name,
-            defined_by=record.defined_by,
-            record=record,
-            books=books,
-        )
+    record: strawberry.Private[GroupRecord]
+    id: strawberry.ID = of_record()
+    group_id: str = of_record()
+    symbol: str | None = of_record("group.symbol")
+    name: str | None = of_record("group.name")
+    defined_by: HoldingSource = of_record("group.defined_by")
+    members: list[Annotated[Token, strawberry.lazy(".token")]] = of_record(
+        description="Every token of the group, by the register that defines it."
+    )
 
     @classmethod
     async def load(cls, info: Info, key: str) -> Self | None:
         wants = wants_of_token(cls.selection(info)["members"])
         found = await resolve_group(info.context, key, wants)
-        return None if found is None else cls.from_record(*found)
+        return None if found is None else cls.of(found)
 
     @classmethod
     def parse_key(cls, text: str) -> str:
@@ -116,29 +80,32 @@ class AssetGroup(Node):
         return text
 
     @classmethod
-    def of_key(cls, key: str) -> dict[str, Any]:
-        return {"id": cls.global_id(key), "groupId": key}
+    def of_key(cls, key: str) -> Self:
+        return cls.of(GroupRecord(key, None, {}))
 
 
 @strawberry.federation.type(keys=["id", "assetId"], description="A fungible token on one chain.")
-class Token(Node):
+class Token(OfRecord, Node):
     natural_key = "assetId"
+    known_by_key = ("id", "assetId", "address", "chain")
     parse_key = AssetId.parse
 
-    asset_id: AssetId
-    chain: Chain
-    kind: TokenKind
-    address: str | None = strawberry.field(description="Contract or mint; null for a native token.")
-    symbol: str | None
-    name: str | None
-    decimals: int | None
-    metadata_uri: str | None
-    image_url: str | None
-    trust: TokenTrust
-    group: AssetGroup | None
-    metadata_source: HoldingSource | None = strawberry.field(description="Where symbol, name and decimals came from.")
-    price: TokenPrice | None = strawberry.field(description="Null when no source prices one unit of this token.")
-    stock: TokenizedStock | None = strawberry.field(
+    record: strawberry.Private[TokenRecord]
+    id: strawberry.ID = of_record()
+    asset_id: AssetId = of_record()
+    chain: Chain = of_record("chain_id")
+    kind: TokenKind = of_record()
+    address: str | None = of_record(description="Contract or mint; null for a native token.")
+    symbol: str | None = of_record()
+    name: str | None = of_record()
+    decimals: int | None = of_record()
+    metadata_uri: str | None = of_record()
+    image_url: str | None = of_record()
+    trust: TokenTrust = of_record()
+    group: AssetGroup | None = of_record()
+    metadata_source: HoldingSource | None = of_record(description="Where symbol, name and decimals came from.")
+    price: TokenPrice | None = of_record(description="Null when no source prices one unit of this token.")
+    stock: TokenizedStock | None = of_record(
         description="Null unless the token is a tokenised stock or fund of Ondo GM."
     )
 
@@ -148,42 +115,21 @@ class Token(Node):
     ) -> Annotated[HoldingConnection, strawberry.lazy(".holding")] | None:
         from schema.holding import list_holders
 
-        return await list_holders(info, self.asset_id, PageArguments.of(first, after))
+        return await list_holders(info, self.record.asset_id, PageArguments.of(first, after))
 
     @classmethod
-    def from_record(cls, record: TokenRecord) -> Self:
-        return cls(
-            id=cls.global_id(record.asset_id),
-            asset_id=record.asset_id,
-            chain=Chain.of(record.chain_id),
-            kind=record.kind,
-            address=record.address,
-            symbol=record.symbol,
-            name=record.name,
-            decimals=record.decimals,
-            metadata_uri=record.metadata_uri,
-            image_url=record.image_url,
-            trust=record.trust,
-            group=None if record.group is None else AssetGroup.from_record(record.group, record.books),
-            metadata_source=record.metadata_source,
-            price=TokenPrice.from_record(record.price),
-            stock=TokenizedStock.from_record(record.stock),
-        )
-
-    @classmethod
-    def of_key(cls, key: AssetId) -> dict[str, Any]:
-        return {"id": cls.global_id(key), "assetId": key, "chain": Chain.of(key.chain_id)}
+    def of_key(cls, key: AssetId) -> Self:
+        return cls.of(build_token(key, (), {}))
 
     @classmethod
     async def load(cls, info: Info, key: AssetId) -> Self | None:
         wants = wants_of_token(cls.selection(info))
         record = await resolve_token(info.context, key, wants)
-        return None if record is None else cls.from_record(record)
+        return None if record is None else cls.of(record)
 
 
 async def load_native_token(info: Info, asset_id: AssetId) -> Token:
     """A chain's own coin, known whether or not a source describes it."""
-    selection = Selection.below(info._raw_info)
-    if selection.only(*_KNOWN_FROM_THE_ID, "kind"):
-        return Token.from_record(build_token(asset_id, (), {}))
-    return await Token.load(info, asset_id) or Token.from_record(build_token(asset_id, (), {}))
+    if Selection.below(info._raw_info).only(*Token.known_by_key, "kind"):
+        return Token.of_key(asset_id)
+    return await Token.load(info, asset_id) or Token.of_key(asset_id)

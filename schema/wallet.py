@@ -27,7 +27,7 @@ class Wallet(Node, HoldingsView):
     async def holding(self, info: Info, asset_id: AssetId) -> Holding | None:
         wants = wants_of_holding(Selection.below(info._raw_info))
         listed = await find_holding(info.context, self.accounts, asset_id, wants)
-        return None if listed is None else Holding.from_record(listed)
+        return None if listed is None else Holding.of(listed)
 
     @classmethod
     def of(cls, address: AccountAddress) -> Self:
@@ -37,6 +37,10 @@ class Wallet(Node, HoldingsView):
             address=address,
             namespace=address.namespace,
         )
+
+    @classmethod
+    def of_key(cls, key: AccountAddress) -> Self:
+        return cls.of(key)
 
     @classmethod
     def load(cls, info: Info, key: AccountAddress) -> Self:
