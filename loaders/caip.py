@@ -24,6 +24,8 @@ class Namespace(Enum):
     SOLANA = "solana"
 
 
+_NAMESPACES = {namespace.value: namespace for namespace in Namespace}
+
 SOLANA = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
 
 _CHAIN_SPELLINGS = {"ethereum-1": "eip155:1", "bsc-56": "eip155:56", "solana-900": SOLANA, "solana": SOLANA}
@@ -45,15 +47,24 @@ _NATIVE_ALIASES = {
 }
 
 
-@lru_cache(maxsize=16_384)
+_BASE58 = re.compile(r"(1*)([2-9A-HJ-NP-Za-km-z]?[1-9A-HJ-NP-Za-km-z]*)")
+_SHORTEST = [base58.b58encode_int(256**size, default_one=False).decode() for size in range(33)]
+"""By size, the smallest base58 number that needs more bytes than that."""
+
+
 def is_solana_address(text: str) -> bool:
-    """Whether the text is base58 of exactly 32 bytes."""
-    if not 32 <= len(text) <= 44 or text != text.strip():
+    """Whether the text is base58 of exactly 32 bytes.
+
+    Base58's digits are in the order of their character codes, so numbers of one length compare as their texts do.
+    """
+    if not 32 <= len(text) <= 44 or (parts := _BASE58.fullmatch(text)) is None:
         return False
-    try:
-        return len(base58.b58decode(text.encode("ascii"))) == 32
-    except (ValueError, UnicodeEncodeError):
-        return False
+    zeros, number = parts.groups()
+    size = 32 - len(zeros)
+    if size <= 0 or not number:
+        return size == 0 and not number
+    least, past = _SHORTEST[size - 1], _SHORTEST[size]
+    return (len(least), least) <= (len(number), number) < (len(past), past)
 
 
 def eip55(address: str) -> str:
@@ -64,9 +75,17 @@ def eip55(address: str) -> str:
 
 
 class ChainId(str):
-    """A CAIP-2 chain, e.g. ``eip155:1``."""
+    """A CAIP-2 chain, e.g. ``eip155:1``; ``namespace`` None for one that no wallet of this graph lives in."""
 
-    __slots__ = ()
+    __slots__ = ("namespace",)
+
+    namespace: Namespace | None
+
+    def __new__(cls, text: str) -> Self:
+        """The chain of a canonical text."""
+        self = super().__new__(cls, text)
+        self.namespace = _NAMESPACES.get(text.partition(":")[0])
+        return self
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -79,15 +98,14 @@ class ChainId(str):
             )
         return cls(canonical)
 
-    @property
-    def namespace(self) -> Namespace | None:
-        """The namespace of wallets on this chain; None for one that no wallet of this graph lives in."""
-        return _NAMESPACES.get(self.partition(":")[0])
-
-
-_NAMESPACES = {namespace.value: namespace for namespace in Namespace}
 
 SOLANA_MAINNET = ChainId(SOLANA)
+
+
+@lru_cache(maxsize=4_096)
+def _chain(text: str) -> ChainId:
+    """The chain of a canonical text, the same each time."""
+    return ChainId(text)
 
 
 class AccountAddress(str):
@@ -138,30 +156,43 @@ class AccountAddress(str):
 
 
 class AccountId(str):
-    """A CAIP-10 account, e.g. ``eip155:56:0xab…``."""
+    """A CAIP-10 account, e.g. ``eip155:56:0xab…``, and its parts."""
 
-    __slots__ = ()
+    __slots__ = ("address", "chain_id")
+
+    address: AccountAddress
+    chain_id: ChainId
 
     @classmethod
+    @lru_cache(maxsize=16_384)
     def of(cls, chain_id: ChainId, address: AccountAddress) -> Self:
         """The account of an address on a chain."""
-        return cls(f"{chain_id}:{address}")
-
-    @property
-    def address(self) -> AccountAddress:
-        """The bare address."""
-        return AccountAddress(self.rpartition(":")[2])
-
-    @property
-    def chain_id(self) -> ChainId:
-        """The chain part."""
-        return ChainId(self.rpartition(":")[0])
+        self = cls(f"{chain_id}:{address}")
+        self.chain_id, self.address = chain_id, address
+        return self
 
 
 class AssetId(str):
-    """A CAIP-19 asset type in canonical form, e.g. ``eip155:1/erc20:0x…`` or ``eip155:1/slip44:60``."""
+    """A CAIP-19 asset type in canonical form, e.g. ``eip155:1/erc20:0x…`` or ``eip155:1/slip44:60``.
 
-    __slots__ = ()
+    ``local`` is what follows the chain, ``reference`` the contract, the mint, or the SLIP-44 number.
+    """
+
+    __slots__ = ("chain_id", "is_native", "local", "reference")
+
+    chain_id: ChainId
+    is_native: bool
+    local: str
+    reference: str
+
+    def __new__(cls, text: str) -> Self:
+        """The asset of a canonical text."""
+        self = super().__new__(cls, text)
+        chain_id, _, self.local = text.partition("/")
+        kind, _, self.reference = self.local.partition(":")
+        self.chain_id = _chain(chain_id)
+        self.is_native = kind == "slip44"
+        return self
 
     @classmethod
     @lru_cache(maxsize=65_536)
@@ -185,25 +216,11 @@ class AssetId(str):
         return cls(_NATIVE_ALIASES.get(canonical, canonical))
 
     @classmethod
+    @lru_cache(maxsize=65_536)
     def of_token(cls, chain_id: ChainId, address: str) -> Self:
         """The asset of a contract (EVM) or a mint (Solana) as an upstream spells it."""
         kind = "erc20" if chain_id.namespace is Namespace.EIP155 else "token"
         return cls.parse(f"{chain_id}/{kind}:{address}")
-
-    @property
-    def chain_id(self) -> ChainId:
-        """The chain part."""
-        return ChainId(self.partition("/")[0])
-
-    @property
-    def is_native(self) -> bool:
-        """Whether this is a chain's own coin."""
-        return self.partition("/")[2].startswith("slip44:")
-
-    @property
-    def reference(self) -> str:
-        """What follows the asset namespace: the contract, the mint, or the SLIP-44 number."""
-        return self.partition("/")[2].partition(":")[2]
 
     @property
     def token_address(self) -> str | None:

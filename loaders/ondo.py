@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import ClassVar, TypeVar
+
+from msgspec.structs import replace
 
 from loaders.cache import Lifetime
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
@@ -45,17 +49,18 @@ _T = TypeVar("_T")
 # Fresh for as long as Ondo itself serves the same bytes, by its page on endpoint caching. No report says how old a
 # price is, so it is renewed before it is shown, and hardly outlives a failure.
 _METADATA = Lifetime(300, 3_600, 86_400)
+_MAX_KEPT_TEXT = 64
 _PRICES = Lifetime(1, 0, 14)
 _MARKETS = Lifetime(60, 600, 3_600)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asset:
-    """An asset of the register, with what it is called on one chain."""
+    """An asset of the register, and the facts of its token on one chain."""
 
     symbol: str
     ticker: str | None
-    decimals: int
+    facts: TokenFacts
     asset_class: str | None
     instrument_type: str | None
 
@@ -93,7 +98,7 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
             by_asset_id[asset_id] = _Asset(
                 record.symbol,
                 clean_symbol(record.ticker),
-                place.decimals,
+                _facts(asset_id, record.symbol, place.decimals),
                 None if tags is None else clean_name(tags.assetClass),
                 None if tags is None else clean_name(tags.instrumentType),
             )
@@ -103,14 +108,26 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
-    """Prices by symbol; not ``complete`` if there are some that could not be read."""
+    """Prices of tokens and of the shares behind them, by symbol; not ``complete`` if some could not be read."""
 
-    by_symbol: Mapping[str, PriceRecord]
+    by_symbol: Mapping[str, Price]
+    of_shares: Mapping[str, Decimal]
     complete: bool
 
 
 def _index_prices(records: Rows[PriceRecord]) -> _Prices:
-    return _Prices({record.primaryMarket.symbol: record for record in records.rows}, not records.dropped)
+    by_symbol: dict[str, Price | None] = {}
+    of_shares: dict[str, Decimal | None] = {}
+    for record in records.rows:
+        symbol, usd, share = record.primaryMarket.symbol, record.primaryMarket.price, record.underlyingMarket
+        # A price of 0 is no price.
+        by_symbol[symbol] = Price(usd, HoldingSource.ONDO_GM, None, None, record.timestamp) if usd else None
+        of_shares[symbol] = None if share is None else share.price
+    return _Prices(_known(by_symbol), _known(of_shares), not records.dropped)
+
+
+def _known(by_symbol: Mapping[str, _T | None]) -> Mapping[str, _T]:
+    return {symbol: value for symbol, value in by_symbol.items() if value is not None}
 
 
 def _index_changes(records: Rows[EnhancedPriceRecord]) -> Mapping[str, EnhancedPriceRecord]:
@@ -162,27 +179,24 @@ class _OndoAnswer(Answer):
 
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each token held; ``amount`` in whole tokens."""
+        anywhere = scope.chains is None and scope.asset_ids is None
         return [
             Observation(
-                source=HoldingSource.ONDO_GM,
-                account_id=AccountId.of(asset_id.chain_id, address),
-                asset_id=asset_id,
-                reported_asset=balance.reported_asset,
-                amount=balance.amount,
-                raw=None,
-                decimals=None,
-                value=None,
-                fetched_at=fetched_at,
-                facts=TokenFacts(
-                    HoldingSource.ONDO_GM,
-                    symbol=clean_symbol(balance.symbol),
-                    kind=_kind(asset_id),
-                    trust=TokenTrust.ISSUER,
-                    group_id=_group_id(balance.symbol),
-                ),
+                HoldingSource.ONDO_GM,
+                AccountId.of(asset_id.chain_id, address),
+                asset_id,
+                balance.reported_asset,
+                balance.amount,
+                None,
+                None,
+                None,
+                fetched_at,
+                None,
+                (),
+                _facts(asset_id, balance.symbol, None),
             )
             for address, asset_id, balance, fetched_at in self._rows
-            if scope.allows_asset(asset_id)
+            if anywhere or scope.allows_asset(asset_id)
         ]
 
 
@@ -196,6 +210,23 @@ def _kind(asset_id: AssetId) -> TokenKind:
 
 def _group_id(symbol: str) -> str:
     return f"ondo:{clean_symbol(symbol) or ''}"
+
+
+def _facts(asset_id: AssetId, symbol: str, decimals: int | None) -> TokenFacts:
+    """What Ondo says of one of its tokens, in its register or beside a balance."""
+    return (_facts_of if len(symbol) <= _MAX_KEPT_TEXT else _facts_of.__wrapped__)(_kind(asset_id), symbol, decimals)
+
+
+@lru_cache(maxsize=4_096)
+def _facts_of(kind: TokenKind, symbol: str, decimals: int | None) -> TokenFacts:
+    return TokenFacts(
+        HoldingSource.ONDO_GM,
+        symbol=clean_symbol(symbol),
+        decimals=decimals,
+        kind=kind,
+        trust=TokenTrust.ISSUER,
+        group_id=_group_id(symbol),
+    )
 
 
 class _OndoBook(Book):
@@ -212,38 +243,23 @@ class _OndoBook(Book):
         self.knows_all = self._metadata.complete
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
         self._prices = prices.by_symbol if isinstance(prices, _Prices) else {}
+        self._prices_of_shares = prices.of_shares if isinstance(prices, _Prices) else {}
         self._changes = changes if isinstance(changes, Mapping) else {}
         self._markets = markets if isinstance(markets, Mapping) else {}
 
     def facts(self, asset_id: AssetId) -> TokenFacts | None:
         """Symbol, decimals and group by Ondo's register."""
         asset = self._metadata.by_asset_id.get(asset_id)
-        if asset is None:
-            return None
-        return TokenFacts(
-            HoldingSource.ONDO_GM,
-            symbol=clean_symbol(asset.symbol),
-            decimals=asset.decimals,
-            kind=_kind(asset_id),
-            trust=TokenTrust.ISSUER,
-            group_id=_group_id(asset.symbol),
-        )
+        return None if asset is None else asset.facts
 
     def price(self, asset_id: AssetId) -> Price | None:
         """The token's price, never that of the share that it stands for."""
         asset = self._metadata.by_asset_id.get(asset_id)
-        record = None if asset is None else self._prices.get(asset.symbol)
-        if record is None or not record.primaryMarket.price:  # a price of 0 is no price
-            return None
-        symbol = record.primaryMarket.symbol
-        change = self._changes.get(symbol)
-        return Price(
-            usd=record.primaryMarket.price,
-            source=HoldingSource.ONDO_GM,
-            change_24h=None if change is None else change.priceChange24h,
-            change_percent_24h=None if change is None else change.priceChangePct24h,
-            as_of=record.timestamp,
-        )
+        price = None if asset is None else self._prices.get(asset.symbol)
+        change = None if asset is None or price is None else self._changes.get(asset.symbol)
+        if price is None or change is None:
+            return price
+        return replace(price, change_24h=change.priceChange24h, change_percent_24h=change.priceChangePct24h)
 
     def price_failed(self, asset_id: AssetId) -> bool:
         """Whether the price list failed for a token of the register, or the register for a chain of Ondo's."""
@@ -256,9 +272,8 @@ class _OndoBook(Book):
         asset = self._metadata.by_asset_id.get(asset_id)
         if asset is None or asset.ticker is None:
             return None
-        market, price = self._markets.get(asset.symbol), self._prices.get(asset.symbol)
+        market, share = self._markets.get(asset.symbol), self._prices_of_shares.get(asset.symbol)
         underlying = None if market is None else market.underlyingMarket
-        share = None if price is None or price.underlyingMarket is None else price.underlyingMarket.price
         if share is None and underlying is not None:
             share = underlying.price
         return Stock(

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from msgspec import Struct
+
 from loaders.cache import Codec
 from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.chain_snapshots import ChainSnapshots
@@ -33,8 +35,7 @@ CHAIN_NAMES: Mapping[ChainId, str] = {
 CHAIN_IDS = {name: chain_id for chain_id, name in CHAIN_NAMES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True, gc=False):
     """``amount`` whole tokens of one token, with its symbol and its address as Ondo spelled them."""
 
     amount: Decimal

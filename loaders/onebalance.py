@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from loaders import amounts
 from loaders.cache import Lifetime
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
@@ -87,20 +88,21 @@ class _OneBalanceAnswer(Answer):
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each asset, zero balances included; ``raw`` in the asset's own smallest units."""
         named = scope.asset_ids or ()
+        anywhere = scope.chains is None and scope.asset_ids is None
         return [
             Observation(
-                source=HoldingSource.ONEBALANCE,
-                account_id=AccountId.of(asset_id.chain_id, self._address),
-                asset_id=asset_id,
-                reported_asset=balance.reported_asset,
-                amount=None,
-                raw=balance.raw,
-                decimals=balance.decimals,
-                value=balance.value,
-                fetched_at=self._fetched_at,
+                HoldingSource.ONEBALANCE,
+                AccountId.of(asset_id.chain_id, self._address),
+                asset_id,
+                balance.reported_asset,
+                None if balance.decimals is None else amounts.whole(balance.raw, balance.decimals),
+                balance.raw,
+                balance.decimals,
+                balance.value,
+                self._fetched_at,
             )
             for asset_id, balance in self._rows.items()
-            if scope.allows_asset(asset_id) and (not balance.by_name_only or asset_id in named)
+            if (anywhere or scope.allows_asset(asset_id)) and (not balance.by_name_only or asset_id in named)
         ]
 
 

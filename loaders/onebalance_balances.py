@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Struct
+
 from loaders.cache import Codec
 from loaders.caip import AccountAddress, AssetId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, UpstreamResponseError
@@ -19,7 +21,7 @@ from loaders.records import Aggregate, HoldingSource, Wants
 from loaders.registers import Reading, Register
 from loaders.source import EVERYTHING, Question
 from loaders.upstream.http import Fetched, after
-from loaders.upstream.onebalance import AggregatedBalance, AssetBalanceRecord, OneBalanceClient
+from loaders.upstream.onebalance import AggregatedBalance, OneBalanceClient
 
 _BALANCE_SECONDS = 30.0
 
@@ -40,8 +42,7 @@ class _Call:
     summed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True, gc=False):
     """``raw`` smallest units, worth ``value`` US dollars; ``by_name_only`` if the asset was asked for by name."""
 
     raw: int
@@ -315,11 +316,13 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
     unreadable = bool(balance.rows.dropped or balance.aggregates.dropped)
     named = frozenset(call.asset_ids)
     for row in balance.rows.rows:
-        asset_id = _asset_id(row)
-        if asset_id is None:
+        try:
+            asset_id = AssetId.parse(row.assetType)
+        except InvalidIdError:
             unreadable = True
             continue
-        address = by_namespace.get(asset_id.chain_id.namespace) if asset_id.chain_id.namespace else None
+        namespace = asset_id.chain_id.namespace
+        address = None if namespace is None else by_namespace.get(namespace)
         if address is not None:
             member = assets.members.get(asset_id)
             decimals = None if member is None else member.facts.decimals
@@ -340,13 +343,6 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
         if record.aggregatedAssetId != NO_GROUP
     )
     return {address: Said(of_address, aggregates, accounts, unreadable) for address, of_address in rows.items()}
-
-
-def _asset_id(row: AssetBalanceRecord) -> AssetId | None:
-    try:
-        return AssetId.parse(row.assetType)
-    except InvalidIdError:
-        return None
 
 
 def _check_accounts(by_namespace: Mapping[Namespace, AccountAddress], balance: AggregatedBalance) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum, Flag, auto
 
+from msgspec import Struct
+
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.errors import SourceErrorCode
 
@@ -72,16 +74,14 @@ class Wants(Flag):
     AGGREGATES = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class AsOf:
+class AsOf(Struct, frozen=True, gc=False):
     """How current the data is on chain: block (or slot) and its time, each None when not told."""
 
     block_number: int | None
     time: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
+class TokenFacts(Struct, frozen=True, gc=False):
     """What one source says of a token; None is unknown."""
 
     source: HoldingSource
@@ -100,8 +100,7 @@ class TokenFacts:
         return self.symbol is not None or self.name is not None or self.decimals is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True, gc=False):
     """US dollars for one whole token."""
 
     usd: Decimal
@@ -111,8 +110,7 @@ class Price:
     as_of: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Struct, frozen=True, gc=False):
     """What a tokenised stock or fund stands for; ``shares_per_token`` shares of the underlying."""
 
     ticker: str
@@ -134,8 +132,7 @@ class Group:
     members: tuple[AssetId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TokenAccountRecord:
+class TokenAccountRecord(Struct, frozen=True, gc=False):
     """One Solana token account; ``raw`` in smallest units."""
 
     address: str
@@ -144,8 +141,7 @@ class TokenAccountRecord:
     as_of: AsOf | None
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True, gc=False):
     """One source's word on one account's balance of one asset.
 
     ``amount`` is whole tokens, ``raw`` smallest units: the source gives one of them, and the other is filled in
@@ -219,8 +215,8 @@ def merged_facts(facts: Sequence[TokenFacts]) -> TokenFacts | None:
 
     The others fill in only what it leaves open. None when no source says anything.
     """
-    if not facts:
-        return None
+    if len(facts) < 2:
+        return facts[0] if facts else None
     leading = next((fact for fact in facts if fact.describes), facts[0])
     merged = leading
     for fact in facts:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import ClassVar
 
+from loaders import amounts
 from loaders.cache import Lifetime
 from loaders.caip import (
     NATIVE_SOL,
@@ -58,6 +60,7 @@ from loaders.upstream.thegraph import (
 )
 
 _NETWORKS = Lifetime(10, 50, 50)
+_MAX_KEPT_TEXT = 512
 
 _PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
@@ -169,12 +172,12 @@ class _SolanaAnswer(Answer):
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each mint, its token accounts summed, and one for SOL; ``raw`` in smallest units."""
         by_asset: dict[AssetId, list[SplBalanceRecord]] = {}
+        only, zero, anywhere = scope.token_accounts, scope.zero, scope.chains is None and scope.asset_ids is None
         for row in self._owner.rows.values():
-            if scope.token_accounts is not None and row.account not in scope.token_accounts:
-                continue
-            asset_id = AssetId.of_token(SOLANA_MAINNET, row.mint)
-            if (row.amount or scope.zero) and scope.allows_asset(asset_id):
-                by_asset.setdefault(asset_id, []).append(row)
+            if (row.amount or zero) and (only is None or row.account in only):
+                asset_id = AssetId.of_token(SOLANA_MAINNET, row.mint)
+                if anywhere or scope.allows_asset(asset_id):
+                    by_asset.setdefault(asset_id, []).append(row)
         observations = [self._of_mint(asset_id, rows) for asset_id, rows in by_asset.items()]
         native = self._owner.native
         if native is not None and _needs_native(scope) and (native.amount or scope.zero):
@@ -182,23 +185,23 @@ class _SolanaAnswer(Answer):
         return observations
 
     def _of_mint(self, asset_id: AssetId, rows: Sequence[SplBalanceRecord]) -> Observation:
-        newest = max(rows, key=lambda row: row.last_update_block_num)
+        newest = rows[0] if len(rows) == 1 else max(rows, key=lambda row: row.last_update_block_num)
+        raw = newest.amount if len(rows) == 1 else sum(row.amount for row in rows)
         facts = _facts(newest)
+        decimals = facts.decimals
         return Observation(
-            source=HoldingSource.SOLANA_SPL,
-            account_id=self._account_id,
-            asset_id=asset_id,
-            reported_asset=newest.mint,
-            amount=None,
-            raw=sum(row.amount for row in rows),
-            decimals=facts.decimals,
-            value=None,
-            fetched_at=self._fetched_at,
-            as_of=_as_of(newest),
-            token_accounts=tuple(
-                TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows
-            ),
-            facts=facts,
+            HoldingSource.SOLANA_SPL,
+            self._account_id,
+            asset_id,
+            newest.mint,
+            None if decimals is None else amounts.whole(raw, decimals),
+            raw,
+            decimals,
+            None,
+            self._fetched_at,
+            _as_of(newest),
+            tuple([TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows]),
+            facts,
         )
 
     def _of_native(self, row: NativeBalanceRecord) -> Observation:
@@ -207,7 +210,7 @@ class _SolanaAnswer(Answer):
             account_id=self._account_id,
             asset_id=NATIVE_SOL,
             reported_asset="SOL",
-            amount=None,
+            amount=amounts.whole(row.amount, 9),
             raw=row.amount,
             decimals=_SOL.decimals,
             value=None,
@@ -222,17 +225,25 @@ def _as_of(row: SplBalanceRecord | NativeBalanceRecord) -> AsOf:
 
 
 def _facts(row: SplBalanceRecord | MintRecord) -> TokenFacts:
-    symbol, name = clean_symbol(row.symbol), clean_name(row.name)
+    texts = (row.symbol, row.name, row.uri)
+    facts_of = _facts_of if sum(map(len, filter(None, texts))) <= _MAX_KEPT_TEXT else _facts_of.__wrapped__
+    return facts_of(row.program_id, row.decimals, *texts)
+
+
+@lru_cache(maxsize=16_384)
+def _facts_of(
+    program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
+) -> TokenFacts:
     # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
-    known = row.decimals or row.symbol or row.name
+    known = decimals or symbol or name
     return TokenFacts(
         HoldingSource.SOLANA_SPL,
-        symbol=symbol,
-        name=name,
-        decimals=row.decimals if known else None,
-        kind=_KINDS.get(row.program_id),
+        symbol=clean_symbol(symbol),
+        name=clean_name(name),
+        decimals=decimals if known else None,
+        kind=_KINDS.get(program_id),
         trust=TokenTrust.UNLISTED,
-        metadata_uri=clean_metadata_uri(row.uri),
+        metadata_uri=clean_metadata_uri(uri),
     )
 
 

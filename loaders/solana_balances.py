@@ -8,10 +8,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
 from pydantic import TypeAdapter
 
 from loaders.cache import Codec, Lifetime
@@ -157,19 +158,17 @@ class SolOf:
         return f"{self.owner}:{self.zero:d}"
 
 
-_SPL_LIST = TypeAdapter(tuple[SplBalanceRecord, ...])
-_NATIVE_ROW = TypeAdapter(NativeBalanceRecord | None)
 _MINT_ROW = TypeAdapter(MintRecord | None)
 
 
 def _encode(*parts: Any) -> bytes:
     # In ASCII, as strangers' text may hold what UTF-8 does not.
-    return json.dumps(parts).encode("ascii")
+    return json.dumps(parts, default=msgspec.to_builtins).encode("ascii")
 
 
 def _decode_rows(body: bytes) -> OwnerRows:
     truncated, unreadable, rows = json.loads(body)
-    return OwnerRows(_SPL_LIST.validate_python(rows), bool(truncated), bool(unreadable))
+    return OwnerRows(msgspec.convert(rows, tuple[SplBalanceRecord, ...]), bool(truncated), bool(unreadable))
 
 
 def _decode_mint(body: bytes) -> MintRecord | None:
@@ -179,18 +178,18 @@ def _decode_mint(body: bytes) -> MintRecord | None:
 
 def _decode_native(body: bytes) -> OwnerSol:
     unreadable, row = json.loads(body)
-    return OwnerSol(_NATIVE_ROW.validate_python(row), bool(unreadable))
+    return OwnerSol(msgspec.convert(row, NativeBalanceRecord | None), bool(unreadable))
 
 
 _ROWS: Codec[OwnerRows] = Codec(
     version=1,
-    encode=lambda value: _encode(value.truncated, value.unreadable, _SPL_LIST.dump_python(value.rows)),
+    encode=lambda value: _encode(value.truncated, value.unreadable, value.rows),
     decode=_decode_rows,
     size=lambda value: _ROW_BYTES * (1 + len(value.rows)),
 )
 _NATIVES: Codec[OwnerSol] = Codec(
     version=1,
-    encode=lambda value: _encode(value.unreadable, _NATIVE_ROW.dump_python(value.row)),
+    encode=lambda value: _encode(value.unreadable, value.row),
     decode=_decode_native,
     size=lambda value: _ROW_BYTES,
 )
@@ -358,7 +357,10 @@ class SolanaBalances:
 
 
 def _is_readable(row: SplBalanceRecord) -> bool:
-    return all(map(is_solana_address, (row.account, row.mint, row.program_id)))
+    return is_solana_address(row.account) and _is_mint(row.mint) and _is_mint(row.program_id)
+
+
+_is_mint = lru_cache(maxsize=16_384)(is_solana_address)  # unlike token accounts, mints come again
 
 
 def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Outcome[OwnerRows]:

@@ -56,6 +56,8 @@ def native_asset(chain_id: ChainId) -> AssetId:
 
 def native_facts(asset_id: AssetId) -> Coin | None:
     """The coin that an asset is, None when it is no known chain's own."""
+    if not asset_id.is_native:
+        return None
     chain = _CHAINS.get(asset_id.chain_id)
     return chain[1] if chain is not None and asset_id == native_asset(asset_id.chain_id) else None
 

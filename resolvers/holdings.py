@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from msgspec import Struct
+
 from loaders import amounts
 from loaders.caip import AccountAddress, AssetId, ChainId
 from loaders.records import (
@@ -63,8 +65,7 @@ class Listing:
         return fingerprint("holdings", sorted(self.accounts), _spelled(self.condition))
 
 
-@dataclass(slots=True)
-class ListedHolding:
+class ListedHolding(Struct, frozen=True, gc=False):
     """A holding and the books that describe its token."""
 
     holding: HoldingRecord
@@ -77,8 +78,7 @@ class ListedHolding:
         return build_token(self.holding.asset_id, observed, self.books)
 
 
-@dataclass(slots=True)
-class EdgeRecord:
+class EdgeRecord(Struct, frozen=True, gc=False):
     """A holding in a list; ``share`` of the priced total it is listed in, None when unpriced or not wanted."""
 
     listed: ListedHolding

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, Self
 
 import orjson
+from msgspec import Struct
 
 from loaders import amounts
 from resolvers.errors import BadInputError
@@ -85,8 +86,7 @@ class PageArguments:
 _Key = Decimal | str | int | None
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct, frozen=True, gc=False):
     """Where a holding stands in an order: its sort key, None for unknown, and its id."""
 
     key: _Key

@@ -6,9 +6,12 @@ Sources are never added to each other and never merged by symbol or by equal amo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders import amounts
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
@@ -49,8 +52,7 @@ class SourceAgreement(Enum):
     NOT_COMPARABLE = "NOT_COMPARABLE"
 
 
-@dataclass(slots=True)
-class HoldingKey:
+class HoldingKey(Struct, frozen=True, gc=False):
     """What tells one holding from another."""
 
     account_id: AccountId
@@ -59,7 +61,7 @@ class HoldingKey:
     @property
     def id(self) -> str:
         """The global id: account and asset."""
-        return f"Holding:{self.account_id}/{self.asset_id.partition('/')[2]}"
+        return f"Holding:{self.account_id}/{self.asset_id.local}"
 
     @property
     def address(self) -> AccountAddress:
@@ -72,16 +74,14 @@ class HoldingKey:
         return self.asset_id.chain_id
 
 
-@dataclass(slots=True)
-class Word:
+class Word(Struct, frozen=True, gc=False):
     """One source's word on a holding, and whether it was chosen."""
 
     observation: Observation
     chosen: bool
 
 
-@dataclass(slots=True)
-class HoldingRecord(HoldingKey):
+class HoldingRecord(HoldingKey, frozen=True, gc=False):
     """One account's position in one asset; ``observations`` begin with the chosen one."""
 
     value: Decimal | None
@@ -94,6 +94,11 @@ class HoldingRecord(HoldingKey):
     def words(self) -> list[Word]:
         """Every source's word."""
         return [Word(observation, index == 0) for index, observation in enumerate(self.observations)]
+
+    @property
+    def chosen(self) -> Observation:
+        """The observation whose amount it is."""
+        return self.observations[0]
 
     @property
     def amount(self) -> Decimal | None:
@@ -121,16 +126,33 @@ class HoldingRecord(HoldingKey):
         return _is_zero(self.observations[0])
 
 
-@dataclass(frozen=True, slots=True)
 class Pricing:
     """What is known of prices: books for unit prices, and the sources whose observations carry values.
 
     ``answered`` tells whether such a source answered for an account's observations.
     """
 
-    books: Mapping[HoldingSource, Book]
-    valuing_sources: Sequence[HoldingSource]
-    answered: Callable[[HoldingSource, AccountId], bool]
+    def __init__(
+        self,
+        books: Mapping[HoldingSource, Book],
+        valuing_sources: Sequence[HoldingSource],
+        answered: Callable[[HoldingSource, AccountId], bool],
+    ) -> None:
+        self.books = books
+        ranked = [books[source] for source in FACTS_RANK if source in books]
+        self.price_lists = [book for book in ranked if type(book).price is not Book.price]
+        self._valuing_sources = valuing_sources
+        self._answered = answered
+        self._silent: dict[AccountId, frozenset[HoldingSource]] = {}
+
+    def silent(self, account_id: AccountId) -> frozenset[HoldingSource]:
+        """The sources that carry values and have not answered for an account."""
+        silent = self._silent.get(account_id)
+        if silent is None:
+            silent = self._silent[account_id] = frozenset(
+                source for source in self._valuing_sources if not self._answered(source, account_id)
+            )
+        return silent
 
 
 def reconcile(
@@ -139,13 +161,19 @@ def reconcile(
     """One holding for each (account, asset), in no particular order, zero holdings included."""
     groups: dict[tuple[AccountId, AssetId], list[Observation]] = {}
     for observation in observations:
-        groups.setdefault((observation.account_id, observation.asset_id), []).append(observation)
+        key = (observation.account_id, observation.asset_id)
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [observation]
+        else:
+            group.append(observation)
     return [_holding(group, stale, pricing) for group in groups.values()]
 
 
 def _holding(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
-    ranked = group if len(group) == 1 else sorted(group, key=lambda o: (stale(o), AMOUNT_RANK.index(o.source)))
-    filled = tuple(_with_decimals(observation, ranked, pricing.books) for observation in ranked)
+    if len(group) > 1:
+        group.sort(key=lambda one: (stale(one), AMOUNT_RANK.index(one.source)))
+    filled = tuple([_with_decimals(observation, group, pricing.books) for observation in group])
     chosen = filled[0]
     value, status, source = _value(chosen, filled, pricing)
     return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, _agreement(filled), filled)
@@ -155,17 +183,35 @@ def _with_decimals(
     observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
 ) -> Observation:
     """The observation with both amounts, where its own source, another one or a register knows the decimals."""
-    decimals = observation.decimals
+    decimals, amount, raw = observation.decimals, observation.amount, observation.raw
     if decimals is None:
         decimals = _decimals(observation, group, books)
         if decimals is None:  # nothing is nothing at any scale
-            return replace(observation, amount=amounts.ZERO, raw=0) if _is_zero(observation) else observation
-    amount, raw = observation.amount, observation.raw
+            return _scaled(observation, None, amounts.ZERO, 0) if _is_zero(observation) else observation
+    elif amount is not None and raw is not None:
+        return observation
     if amount is None and raw is not None:
         amount = amounts.whole(raw, decimals)
     elif raw is None and amount is not None:
         raw = amounts.raw(amount, decimals)
-    return replace(observation, decimals=decimals, amount=amount, raw=raw)
+    return _scaled(observation, decimals, amount, raw)
+
+
+def _scaled(one: Observation, decimals: int | None, amount: Decimal | None, raw: int | None) -> Observation:
+    return Observation(
+        one.source,
+        one.account_id,
+        one.asset_id,
+        one.reported_asset,
+        amount,
+        raw,
+        decimals,
+        one.value,
+        one.fetched_at,
+        one.as_of,
+        one.token_accounts,
+        one.facts,
+    )
 
 
 def _decimals(
@@ -215,25 +261,21 @@ def _value(
     if _is_zero(chosen):
         return amounts.ZERO, ValueStatus.REPORTED, chosen.source
     unavailable = False
-    for source in FACTS_RANK:
-        book = pricing.books.get(source)
-        if book is None:
-            continue
+    for book in pricing.price_lists:
         price = book.price(chosen.asset_id)
         if price is not None and chosen.amount is not None:
             return amounts.product_rounded(chosen.amount, price.usd), ValueStatus.DERIVED, price.source
         unavailable |= book.price_failed(chosen.asset_id)
     for observation in observations:
         if observation.value is not None and observation.value > 0:
-            if _same_amount(observation, chosen):
+            if observation is chosen or _same_amount(observation, chosen):
                 return observation.value, ValueStatus.REPORTED, observation.source
             if observation.amount and chosen.amount is not None:
                 derived = amounts.scaled_rounded(observation.value, chosen.amount, observation.amount)
                 return derived, ValueStatus.DERIVED, observation.source
-    spoken = {observation.source for observation in observations}
-    unavailable |= any(
-        source not in spoken and not pricing.answered(source, chosen.account_id) for source in pricing.valuing_sources
-    )
+    silent = pricing.silent(chosen.account_id)
+    if silent and not silent <= {observation.source for observation in observations}:
+        unavailable = True
     return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
 
 
@@ -280,7 +322,9 @@ def facts_of(
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
     found = [facts for book in books.values() if (facts := book.facts(asset_id)) is not None]
     found += [_warranted(facts, books) for facts in observed if facts is not None]
-    return merged_facts(sorted(found, key=lambda facts: FACTS_RANK.index(facts.source)))
+    if len(found) > 1:
+        found.sort(key=lambda facts: FACTS_RANK.index(facts.source))
+    return merged_facts(found)
 
 
 def _warranted(observed: TokenFacts, books: Mapping[HoldingSource, Book]) -> TokenFacts:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from loaders.caip import AssetId, ChainId, Namespace
 from loaders.records import (
@@ -22,17 +23,13 @@ from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
 
 
-@dataclass(slots=True)
-class TokenRecord:
-    """One token, by ``facts`` that the sources know of it, and the books; what no source knows is None."""
+class TokenRecord(Struct, frozen=True, gc=False):
+    """One token: what the sources know of it, what it is ``known`` as, and the books. What nobody knows is None."""
 
     asset_id: AssetId
     facts: TokenFacts | None
+    known: TokenFacts | Coin | None
     books: Mapping[HoldingSource, Book]
-    _known: TokenFacts | Coin | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._known = described(self.asset_id, self.facts)
 
     @property
     def id(self) -> str:
@@ -57,17 +54,17 @@ class TokenRecord:
     @property
     def symbol(self) -> str | None:
         """Its symbol."""
-        return None if self._known is None else self._known.symbol
+        return None if self.known is None else self.known.symbol
 
     @property
     def name(self) -> str | None:
         """Its name."""
-        return None if self._known is None else self._known.name
+        return None if self.known is None else self.known.name
 
     @property
     def decimals(self) -> int | None:
         """How many decimals its smallest unit stands behind the point."""
-        return None if self._known is None else self._known.decimals
+        return None if self.known is None else self.known.decimals
 
     @property
     def metadata_uri(self) -> str | None:
@@ -111,8 +108,7 @@ class TokenRecord:
         return [self.books[source] for source in FACTS_RANK if source in self.books]
 
 
-@dataclass(slots=True)
-class GroupRecord:
+class GroupRecord(Struct, frozen=True, gc=False):
     """An asset group, and the books that describe its members; ``group`` None when only its id is known."""
 
     group_id: str
@@ -154,7 +150,8 @@ def build_token(
     asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
 ) -> TokenRecord:
     """One token by what was observed of it and by the books."""
-    return TokenRecord(asset_id, facts_of(asset_id, observed, books), books)
+    facts = facts_of(asset_id, observed, books)
+    return TokenRecord(asset_id, facts, described(asset_id, facts), books)
 
 
 def find_group(group_id: str, books: Mapping[HoldingSource, Book]) -> Group | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from loaders.answers import AnswerKey, Asked
-from loaders.caip import AccountAddress, AccountId, AssetId
+from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.records import (
     Aggregate,
     HoldingSource,
@@ -120,23 +121,29 @@ def _within(
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
     observations: dict[AssetId, Observation] = {}
-    counted = set[AssetId]()
+    counted: dict[AssetId, ChainId] = {}
     for one in scopes:
         needed = source.needed_parts(namespace, one)
+        anywhere = None in needed
         for observation in asked.answer.observations(one):
             asset_id = observation.asset_id
-            if None in needed or asset_id.chain_id in needed:
+            chain_id = asset_id.chain_id
+            if anywhere or chain_id in needed:
                 observations.setdefault(asset_id, observation)
-                kind = kind_of(asset_id, observation.facts)
-                if kind is TokenKind.UNKNOWN or one.allows_kind(kind):
-                    counted.add(asset_id)
+                if one.kinds is None or _may_be(one, kind_of(asset_id, observation.facts)):
+                    counted[asset_id] = chain_id
+    by_chain = Counter(counted.values())
     reports = [
-        report.counting(sum(report.chain_id in (None, asset_id.chain_id) for asset_id in counted))
+        report.counting(len(counted) if report.chain_id is None else by_chain[report.chain_id])
         if report.chain_id in parts
         else report.not_requested()
         for report in asked.answer.reports_within(scopes)
     ]
     return _Said(name, address, list(observations.values()), reports, asked.answer)
+
+
+def _may_be(scope: Scope, kind: TokenKind) -> bool:
+    return kind is TokenKind.UNKNOWN or scope.allows_kind(kind)
 
 
 def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSource, Book]) -> list[HoldingRecord]:

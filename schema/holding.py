@@ -77,21 +77,21 @@ class Holding(OfRecord, Node):
     token: Token = of_record()
     chain: Chain = of_record("holding.chain_id")
     amount: Decimal | None = of_record(
-        "holding.amount",
+        "holding.chosen.amount",
         description="In whole tokens. Null only when the source gave smallest units and the decimals are unknown.",
     )
     raw_amount: BigInt | None = of_record(
-        "holding.raw",
+        "holding.chosen.raw",
         description="In smallest units. Null only when the source gave whole tokens and the decimals are unknown.",
     )
     value_usd: Decimal | None = of_record(
         "holding.value", description="Null means unknown. It is never 0 for want of a price."
     )
     value_status: ValueStatus = of_record("holding.value_status")
-    amount_source: HoldingSource = of_record("holding.amount_source")
+    amount_source: HoldingSource = of_record("holding.chosen.source")
     value_source: HoldingSource | None = of_record("holding.value_source")
     agreement: SourceAgreement = of_record("holding.agreement")
-    as_of: AsOf | None = of_record("holding.as_of")
+    as_of: AsOf | None = of_record("holding.chosen.as_of")
     observations: list[Observation] = of_record(
         "holding.words",
         description="Every source's own word on this holding, the chosen one first. Never added together.",

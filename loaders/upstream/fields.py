@@ -1,20 +1,41 @@
-"""Field types for what upstreams send: exact numbers, bounded integers, and lists that lose only their bad rows."""
+"""Field types for what upstreams send: exact numbers, bounded integers, and lists that lose only their bad rows.
+
+Registers are read by pydantic. Balances, of which every answer has many, are read by msgspec in one pass from the
+bytes, some ten times as fast; only an answer in which something is amiss is looked at row by row.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from loaders.amounts import MAX_DECIMALS, is_sane, parse_plain
+from loaders.errors import LoadError, UpstreamResponseError
+from loaders.upstream.http import decode_json
 
 R = TypeVar("R")
+B = TypeVar("B", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _DIGITS = re.compile(r"[0-9]{1,100}")
+
+
+if TYPE_CHECKING:
+    Unchecked = Annotated[T, ...]
+else:
+
+    class Unchecked:
+        """A field of a msgspec structure that may be anything until its ``__post_init__`` has seen to it."""
+
+        def __class_getitem__(cls, kind: Any) -> Any:
+            return Any
 
 
 class UpstreamRecord(BaseModel):
@@ -23,7 +44,8 @@ class UpstreamRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def _exact(value: Any) -> Decimal:
+def exact_decimal(value: Any) -> Decimal:
+    """A base-10 number, as text or as JSON has numbers; raises ValueError."""
     if isinstance(value, str):
         value = parse_plain(value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -33,8 +55,9 @@ def _exact(value: Any) -> Decimal:
     return value
 
 
-def _not_negative(value: Any) -> Decimal:
-    number = _exact(value)
+def amount_of(value: Any) -> Decimal:
+    """As ``exact_decimal``, of at least 0."""
+    number = exact_decimal(value)
     if number < 0:
         raise ValueError("expected a number of at least 0")
     return number
@@ -43,12 +66,13 @@ def _not_negative(value: Any) -> Decimal:
 def _optional_exact(value: Any) -> Decimal | None:
     """Unreadable is as good as absent where the field only enriches a row."""
     try:
-        return _exact(value)
+        return exact_decimal(value)
     except ValueError:
         return None
 
 
-def _raw(value: Any) -> int:
+def raw_amount(value: Any) -> int:
+    """A whole number of at least 0 and at most 100 digits, as text or as JSON has it; raises ValueError."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**100:
@@ -56,14 +80,16 @@ def _raw(value: Any) -> int:
     raise ValueError("expected a whole number of at least 0")
 
 
-def _decimals(value: Any) -> int:
-    number = _raw(value)
+def decimals_of(value: Any) -> int:
+    """How many decimals a token has; raises ValueError."""
+    number = raw_amount(value)
     if number > MAX_DECIMALS:
         raise ValueError(f"expected at most {MAX_DECIMALS}")
     return number
 
 
-def _optional_text(value: Any) -> str | None:
+def optional_text(value: Any) -> str | None:
+    """A text; None for anything else."""
     return value if isinstance(value, str) else None
 
 
@@ -79,12 +105,12 @@ def instant(unix_seconds: float) -> datetime | None:
         return None
 
 
-ExactDecimal = Annotated[Decimal, PlainValidator(_exact)]
-Amount = Annotated[Decimal, PlainValidator(_not_negative)]
+ExactDecimal = Annotated[Decimal, PlainValidator(exact_decimal)]
+Amount = Annotated[Decimal, PlainValidator(amount_of)]
 OptionalDecimal = Annotated[Decimal | None, PlainValidator(_optional_exact)]
-RawAmount = Annotated[int, PlainValidator(_raw)]
-Decimals = Annotated[int, PlainValidator(_decimals)]
-OptionalText = Annotated[str | None, PlainValidator(_optional_text)]
+RawAmount = Annotated[int, PlainValidator(raw_amount)]
+Decimals = Annotated[int, PlainValidator(decimals_of)]
+OptionalText = Annotated[str | None, PlainValidator(optional_text)]
 OptionalMilliseconds = Annotated[datetime | None, PlainValidator(_optional_milliseconds)]
 
 
@@ -127,3 +153,45 @@ def member(body: Any, name: str) -> Any:
     if not isinstance(body, dict) or name not in body:
         raise ValueError(f"expected an object with {name}")
     return body[name]
+
+
+class AnswerReader(Generic[B, T]):
+    """Reads an answer as a msgspec structure in one pass, or, where that cannot be, by ``rescue`` from its JSON.
+
+    Numbers with a fraction or an exponent are exact decimals where a structure's field is ``Any``. A member that the
+    structure does not have may hold any number, also one past all bounds.
+    """
+
+    def __init__(self, kind: type[B], read: Callable[[B], T], rescue: Callable[[Any], T]) -> None:
+        self._decoder = msgspec.json.Decoder(kind, float_hook=Decimal)
+        self._read = read
+        self._rescue = rescue
+
+    def __call__(self, body: bytes) -> T:
+        """What is made of the answer; raises a ``LoadError``."""
+        try:
+            answer = self._decoder.decode(body)
+        except (msgspec.MsgspecError, ArithmeticError, RecursionError):
+            return self._one_by_one(body)
+        return self._read(answer)
+
+    def _one_by_one(self, body: bytes) -> T:
+        try:
+            return self._rescue(decode_json(body))
+        except LoadError:
+            raise
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise UpstreamResponseError() from error
+
+
+def readable_rows(items: Any, kind: type[B]) -> Rows[B]:
+    """The rows of a list that are of this kind, without the others; ValueError when it is no list."""
+    if not isinstance(items, list):
+        raise ValueError("expected a list")
+    rows, dropped = [], 0
+    for item in items:
+        try:
+            rows.append(msgspec.convert(item, kind, strict=False))
+        except (msgspec.MsgspecError, ArithmeticError):
+            dropped += 1
+    return Rows(tuple(rows), dropped)

@@ -5,48 +5,65 @@ Source of the facts here: Ondo's GM Backend API 1.0.0 and its pages on endpoint 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
+from msgspec import Struct
 from pydantic import PlainValidator
 
 from loaders.upstream.fields import (
     Amount,
+    AnswerReader,
     Decimals,
     OptionalDecimal,
     OptionalMilliseconds,
     OptionalText,
     RowReader,
     Rows,
+    Unchecked,
     UpstreamRecord,
+    amount_of,
     member,
+    readable_rows,
 )
 from loaders.upstream.http import Fetched, HttpClient, Listing
 
 
-@dataclass(frozen=True, slots=True)
-class BalanceRecord:
+class BalanceRecord(Struct, frozen=True, gc=False):
     """``balance`` whole tokens (not smallest units) of one token in one holder's account."""
 
     token_address: str
     symbol: str
     account: str
-    balance: Amount
+    balance: Decimal
 
 
-class _HolderAddress(UpstreamRecord):
+class _HolderAddress(Struct, gc=False):
     account: str
 
 
-class _TokenBalance(UpstreamRecord):
+class _TokenBalance(Struct, gc=False):
     holderAddress: _HolderAddress  # noqa: N815
-    balance: Amount
+    balance: Unchecked[Decimal]
+
+    def __post_init__(self) -> None:
+        self.balance = amount_of(self.balance)
 
 
-class _Token(UpstreamRecord):
+class _Token(Struct):
+    tokenAddress: str  # noqa: N815
+    tokenSymbol: str  # noqa: N815
+    balances: list[_TokenBalance]
+
+
+class _Unread(Struct):
     tokenAddress: str  # noqa: N815
     tokenSymbol: str  # noqa: N815
     balances: list[Any]
+
+
+class _Answer(Struct):
+    tokens: list[_Token]
 
 
 class AddressRecord(UpstreamRecord):
@@ -113,25 +130,35 @@ class MarketRecord(UpstreamRecord):
     underlyingMarket: _UnderlyingMarket | None = None  # noqa: N815
 
 
-_TOKENS = RowReader(_Token)
-_BALANCES = RowReader(_TokenBalance)
 _METADATA = RowReader(MetadataRecord)
 _PRICES = RowReader(PriceRecord)
 _ENHANCED_PRICES = RowReader(EnhancedPriceRecord)
 _MARKETS = RowReader(MarketRecord)
 
 
-def _read_balances(body: Any) -> Rows[BalanceRecord]:
-    tokens = _TOKENS(member(body, "tokens"))
+def _read_balances(answer: _Answer) -> Rows[BalanceRecord]:
+    rows = [
+        BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
+        for token in answer.tokens
+        for row in token.balances
+    ]
+    return Rows(tuple(rows))
+
+
+def _rescue_balances(body: Any) -> Rows[BalanceRecord]:
+    tokens = readable_rows(member(body, "tokens"), _Unread)
     rows, dropped = [], tokens.dropped
     for token in tokens.rows:
-        balances = _BALANCES(token.balances)
+        balances = readable_rows(token.balances, _TokenBalance)
         dropped += balances.dropped
         rows += [
             BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
             for row in balances.rows
         ]
     return Rows(tuple(rows), dropped)
+
+
+_BALANCES = AnswerReader(_Answer, _read_balances, _rescue_balances)
 
 
 class OndoClient:
@@ -163,7 +190,7 @@ class OndoClient:
         """
         filters = {"userAddress": user_address, "tokenAddress": token_address}
         params = {name: value for name, value in filters.items() if value is not None}
-        return await self._http.get(f"/v1/chains/{chain}/balances", params, _read_balances, deadline)
+        return await self._http.get_body(f"/v1/chains/{chain}/balances", params, _BALANCES, deadline)
 
     async def fetch_chain(self, chain: str, deadline: float) -> Fetched[bytes]:
         """Every holder of every token on a chain, as JSON: large, and a minute old."""

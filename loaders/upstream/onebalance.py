@@ -7,41 +7,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
+from msgspec import Struct
 from pydantic import PlainValidator
 
 from loaders.upstream.fields import (
+    AnswerReader,
     Decimals,
-    ExactDecimal,
     OptionalText,
-    RawAmount,
     RowReader,
     Rows,
+    Unchecked,
     UpstreamRecord,
+    exact_decimal,
     member,
+    raw_amount,
+    readable_rows,
 )
 from loaders.upstream.http import Fetched, HttpClient, Listing
 
 
-class AssetBalanceRecord(UpstreamRecord):
+class AssetBalanceRecord(Struct, gc=False):
     """``balance`` in the asset's own smallest units on its chain; ``fiatValue`` 0 may mean that it has no price."""
 
     assetType: str  # noqa: N815
-    balance: RawAmount
-    fiatValue: ExactDecimal  # noqa: N815
+    balance: Unchecked[int]
+    fiatValue: Unchecked[Decimal]  # noqa: N815
+
+    def __post_init__(self) -> None:
+        self.balance = raw_amount(self.balance)
+        self.fiatValue = exact_decimal(self.fiatValue)
 
 
-class AggregateRecord(UpstreamRecord):
+class AggregateRecord(Struct):
     """An aggregate as OneBalance gives it; ``balance`` need not be the sum of its parts."""
 
     aggregatedAssetId: str  # noqa: N815
-    balance: RawAmount
-    fiatValue: ExactDecimal  # noqa: N815
+    balance: Unchecked[int]
+    fiatValue: Unchecked[Decimal]  # noqa: N815
+
+    def __post_init__(self) -> None:
+        self.balance = raw_amount(self.balance)
+        self.fiatValue = exact_decimal(self.fiatValue)
 
 
-class _Parts(UpstreamRecord):
+class _AggregateWithParts(AggregateRecord):
+    individualAssetBalances: list[AssetBalanceRecord]  # noqa: N815
+
+
+class _Parts(Struct):
     individualAssetBalances: list[Any]  # noqa: N815
+
+
+class _Answer(Struct):
+    balanceByAggregatedAsset: list[_AggregateWithParts]  # noqa: N815
+    balanceBySpecificAsset: list[AssetBalanceRecord]  # noqa: N815
+    accounts: Any = None
 
 
 class EntityRecord(UpstreamRecord):
@@ -90,9 +113,6 @@ class AggregatedBalance:
     solana_account: str | None
 
 
-_BALANCES = RowReader(AssetBalanceRecord)
-_AGGREGATES = RowReader(AggregateRecord)
-_PARTS = RowReader(_Parts)
 _ASSETS = RowReader(AssetRecord)
 _CHAINS = RowReader(ChainRecord)
 
@@ -105,6 +125,7 @@ class OneBalanceClient:
         self.fingerprint = http.fingerprint
         self.assets = Listing(http, "/assets/list", self._read_assets)
         """Every aggregate with its members, names and decimals."""
+        self._balances = AnswerReader(_Answer, _read_balances, self._rescue_balances)
         self.chains = Listing(http, "/chains/supported-list", self._read_chains)
         """Every chain that balances are aggregated over."""
 
@@ -121,7 +142,7 @@ class OneBalanceClient:
             params["aggregatedAssetId"] = ",".join(aggregated_ids)
         if asset_ids:
             params["assetId"] = ",".join(asset_ids)
-        return await self._http.get("/v3/balances/aggregated-balance", params, self._read_balances, deadline)
+        return await self._http.get_body("/v3/balances/aggregated-balance", params, self._balances, deadline)
 
     def _read_assets(self, body: Any) -> Rows[AssetRecord]:
         return _ASSETS(self._answer(body))
@@ -129,21 +150,30 @@ class OneBalanceClient:
     def _read_chains(self, body: Any) -> Rows[ChainRecord]:
         return _CHAINS(self._answer(body))
 
-    def _read_balances(self, body: Any) -> AggregatedBalance:
+    def _rescue_balances(self, body: Any) -> AggregatedBalance:
         items = member(self._answer(body), "balanceByAggregatedAsset")
-        parts = _PARTS(items)
-        rows = [_BALANCES(part.individualAssetBalances) for part in parts.rows]
-        rows.append(_BALANCES(member(body, "balanceBySpecificAsset")))
-        accounts = body.get("accounts")
-        accounts = accounts if isinstance(accounts, dict) else {}
+        parts = readable_rows(items, _Parts)
+        rows = [readable_rows(part.individualAssetBalances, AssetBalanceRecord) for part in parts.rows]
+        rows.append(readable_rows(member(body, "balanceBySpecificAsset"), AssetBalanceRecord))
         return AggregatedBalance(
             Rows(tuple(row for some in rows for row in some.rows), parts.dropped + sum(r.dropped for r in rows)),
-            _AGGREGATES(items),
-            accounts.get("evm"),
-            accounts.get("solana"),
+            readable_rows(items, AggregateRecord),
+            *_accounts(body.get("accounts")),
         )
 
     def _answer(self, body: Any) -> Any:
         if failure := self._http.failure_in_body(body):
             raise failure
         return body
+
+
+def _read_balances(answer: _Answer) -> AggregatedBalance:
+    aggregates = answer.balanceByAggregatedAsset
+    rows = [row for aggregate in aggregates for row in aggregate.individualAssetBalances]
+    return AggregatedBalance(
+        Rows((*rows, *answer.balanceBySpecificAsset)), Rows(tuple(aggregates)), *_accounts(answer.accounts)
+    )
+
+
+def _accounts(accounts: Any) -> tuple[Any, Any]:
+    return (accounts.get("evm"), accounts.get("solana")) if isinstance(accounts, dict) else (None, None)

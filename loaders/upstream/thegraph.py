@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AliasChoices, Field, PlainValidator
+from msgspec import Struct
+from pydantic import PlainValidator
 
 from loaders.upstream.fields import (
+    AnswerReader,
     Decimals,
     OptionalText,
-    RawAmount,
     RowReader,
     Rows,
+    Unchecked,
     UpstreamRecord,
+    decimals_of,
     member,
+    optional_text,
+    raw_amount,
+    readable_rows,
 )
 from loaders.upstream.http import Fetched, HttpClient, Listing
 
@@ -45,32 +51,47 @@ class Plan:
 _PLANS = {"free": Plan(10, 1, 200), "scale": Plan(100, 25, 500), "pro": Plan(500, 50, 1_000)}
 
 
-class SplBalanceRecord(UpstreamRecord):
+class SplBalanceRecord(Struct, gc=False):
     """``amount`` smallest units in one token account.
 
     ``decimals`` 0 with neither name nor symbol is an unknown mint. The float ``value`` is not read.
     """
 
     owner: str
-    account: str = Field(validation_alias=AliasChoices("token_account", "account"))
     mint: str
     program_id: str
-    amount: RawAmount
-    decimals: Decimals | None = None
-    name: OptionalText = None
-    symbol: OptionalText = None
-    uri: OptionalText = None
     last_update_block_num: int
     last_update_timestamp: int
+    amount: Unchecked[int]
+    account: Unchecked[str] = None  # type: ignore[assignment]  # seen to below
+    token_account: Unchecked[str | None] = None
+    """The same under another key, by the release; None once it is read."""
+    decimals: Unchecked[int | None] = None
+    name: Unchecked[str | None] = None
+    symbol: Unchecked[str | None] = None
+    uri: Unchecked[str | None] = None
+
+    def __post_init__(self) -> None:
+        self.amount = raw_amount(self.amount)
+        if self.token_account is not None:
+            self.account, self.token_account = self.token_account, None
+        if not isinstance(self.account, str):
+            raise ValueError("expected a token account")
+        if self.decimals is not None:
+            self.decimals = decimals_of(self.decimals)
+        self.name, self.symbol, self.uri = map(optional_text, (self.name, self.symbol, self.uri))
 
 
-class NativeBalanceRecord(UpstreamRecord):
+class NativeBalanceRecord(Struct, gc=False):
     """``amount`` lamports of one wallet."""
 
     address: str
-    amount: RawAmount
     last_update_block_num: int
     last_update_timestamp: int
+    amount: Unchecked[int]
+
+    def __post_init__(self) -> None:
+        self.amount = raw_amount(self.amount)
 
 
 class MintRecord(UpstreamRecord):
@@ -97,14 +118,26 @@ class NetworkRecord(UpstreamRecord):
     indexed_to: Annotated[Rows[_IndexedTo], PlainValidator(RowReader(_IndexedTo))] = Rows(())
 
 
-_SPL = RowReader(SplBalanceRecord)
-_NATIVE = RowReader(NativeBalanceRecord)
+class _SplBalances(Struct):
+    data: list[SplBalanceRecord]
+
+
+class _NativeBalances(Struct):
+    data: list[NativeBalanceRecord]
+
+
+_SPL = AnswerReader(
+    _SplBalances,
+    lambda answer: Rows(tuple(answer.data)),
+    lambda body: readable_rows(member(body, "data"), SplBalanceRecord),
+)
+_NATIVE = AnswerReader(
+    _NativeBalances,
+    lambda answer: Rows(tuple(answer.data)),
+    lambda body: readable_rows(member(body, "data"), NativeBalanceRecord),
+)
 _MINTS = RowReader(MintRecord)
 _NETWORKS = RowReader(NetworkRecord)
-
-
-def _rows_of(reader: RowReader[Any]) -> Any:
-    return lambda body: reader(member(body, "data"))
 
 
 class TheGraphClient:
@@ -137,7 +170,7 @@ class TheGraphClient:
         if program_id is not None:
             params["program_id"] = program_id
         params |= self._page_params(page, include_zero)
-        return await self._http.get("/v1/svm/balances", params, _rows_of(_SPL), deadline)
+        return await self._http.get_body("/v1/svm/balances", params, _SPL, deadline)
 
     async def fetch_native_balances(
         self, addresses: Sequence[str], page: int, deadline: float, *, include_zero: bool = False
@@ -148,12 +181,12 @@ class TheGraphClient:
             "address": ",".join(addresses),
             **self._page_params(page, include_zero),
         }
-        return await self._http.get("/v1/svm/balances/native", params, _rows_of(_NATIVE), deadline)
+        return await self._http.get_body("/v1/svm/balances/native", params, _NATIVE, deadline)
 
     async def fetch_mints(self, mints: Sequence[str], deadline: float) -> Fetched[Rows[MintRecord]]:
         """Metadata of at most ``plan.batch`` mints; an unknown mint has no row."""
         params = {"network": "solana", "mint": ",".join(mints)}
-        return await self._http.get("/v1/svm/tokens", params, _rows_of(_MINTS), deadline)
+        return await self._http.get("/v1/svm/tokens", params, lambda body: _MINTS(member(body, "data")), deadline)
 
     def _page_params(self, page: int, include_zero: bool) -> dict[str, str]:
         params = {"limit": str(self.plan.page), "page": str(page)}

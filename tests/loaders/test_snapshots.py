@@ -28,8 +28,7 @@ from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId, Names
 from loaders.errors import InvalidIdError, UpstreamResponseError
 from loaders.snapshot_blob import DOUBT, build, command
 from loaders.snapshots import INLINE_BYTES, ChainSnapshot, index_chain
-from loaders.upstream.http import decode_json
-from loaders.upstream.ondo import BalanceRecord, _read_balances
+from loaders.upstream.ondo import _BALANCES, BalanceRecord
 
 ROOT = Path(__file__).parent.parent.parent
 ETHEREUM, BNB_CHAIN = ChainId("eip155:1"), ChainId("eip155:56")
@@ -123,8 +122,8 @@ Naive = tuple[dict[AccountAddress, dict[AssetId, BalanceRecord]], bool]
 def naive_index(chain_id: ChainId, body: bytes) -> Naive | None:
     """The rows by holder and asset, and whether some are missing; None for an answer that cannot be read."""
     try:
-        answer = _read_balances(decode_json(body))
-    except (ValueError, ArithmeticError, RecursionError):
+        answer = _BALANCES(body)
+    except UpstreamResponseError:
         return None
     by_holder: dict[AccountAddress, dict[AssetId, BalanceRecord]] = {}
     unreadable = answer.dropped > 0
@@ -191,7 +190,7 @@ SMALL, LARGE = answer_of(100), answer_of(4_000)
 @example((ETHEREUM, b"[" * 100_000))
 @example((ETHEREUM, b"\xef\xbb\xbf{}"))
 @example((ETHEREUM, b'{"tokens": [], "more": NaN}'))
-@example((SOLANA_MAINNET, b'{"tokens": [], "more": 1e9999999999999999999}'))
+@example((SOLANA_MAINNET, b'{"tokens": [1e9999999999999999999]}'))
 def test_a_snapshot_has_the_rows_of_the_answer_and_says_when_some_are_missing(asked: tuple[ChainId, bytes]) -> None:
     chain_id, body = asked
     assert_equal(naive_index(chain_id, body), index(chain_id, body))

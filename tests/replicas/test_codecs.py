@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import base58
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def said(draw: st.DrawFn) -> Said:
 TEXT = st.none() | ANY_TEXT
 WORD = st.text(max_size=20)
 spl_row = st.builds(
-    lambda **fields: SplBalanceRecord.model_validate(fields),
+    lambda **fields: msgspec.convert(fields, SplBalanceRecord),
     owner=WORD,
     account=WORD,
     mint=WORD,
@@ -93,7 +94,7 @@ spl_row = st.builds(
 )
 rows = st.builds(OwnerRows, st.lists(spl_row, max_size=3).map(tuple), st.booleans(), st.booleans())
 native_row = st.builds(
-    lambda **fields: NativeBalanceRecord.model_validate(fields),
+    lambda **fields: msgspec.convert(fields, NativeBalanceRecord),
     address=WORD,
     amount=RAW,
     last_update_block_num=BLOCK,
