@@ -21,7 +21,7 @@ ZERO = Decimal(0)
 def plain(number: Decimal) -> str:
     """The number as text without exponent, trailing zeros or negative zero."""
     text = format(number, "f")
-    if "." in text:
+    if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 

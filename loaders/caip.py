@@ -20,6 +20,8 @@ from loaders.errors import InvalidIdError
 class Namespace(Enum):
     """The CAIP-2 namespaces that wallets of this graph live in."""
 
+    __hash__ = object.__hash__  # in C: there is one of each
+
     EIP155 = "eip155"
     SOLANA = "solana"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, Flag, auto
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from loaders.errors import SourceErrorCode
 class HoldingSource(Enum):
     """A source of holdings."""
 
+    __hash__ = object.__hash__  # in C: there is one of each, and they are keys everywhere
+
     ONDO_GM = "ONDO_GM"
     ONEBALANCE = "ONEBALANCE"
     SOLANA_SPL = "SOLANA_SPL"
@@ -25,6 +27,8 @@ class HoldingSource(Enum):
 
 class TokenKind(Enum):
     """What sort of token an asset is."""
+
+    __hash__ = object.__hash__
 
     NATIVE = "NATIVE"
     ERC20 = "ERC20"
@@ -35,6 +39,8 @@ class TokenKind(Enum):
 
 class TokenTrust(Enum):
     """Evidence that registers hold about a token."""
+
+    __hash__ = object.__hash__
 
     ISSUER = "ISSUER"
     LISTED = "LISTED"
@@ -210,13 +216,12 @@ class Report:
         return replace(self, observation_count=observations)
 
 
-def merged_facts(facts: Sequence[TokenFacts]) -> TokenFacts | None:
+@lru_cache(maxsize=16_384)
+def merged_facts(*facts: TokenFacts) -> TokenFacts:
     """One view of a token from what several sources say, the first one that names it leading.
 
-    The others fill in only what it leaves open. None when no source says anything.
+    The others fill in only what it leaves open.
     """
-    if len(facts) < 2:
-        return facts[0] if facts else None
     leading = next((fact for fact in facts if fact.describes), facts[0])
     merged = leading
     for fact in facts:

@@ -185,8 +185,11 @@ class _SolanaAnswer(Answer):
         return observations
 
     def _of_mint(self, asset_id: AssetId, rows: Sequence[SplBalanceRecord]) -> Observation:
-        newest = rows[0] if len(rows) == 1 else max(rows, key=lambda row: row.last_update_block_num)
-        raw = newest.amount if len(rows) == 1 else sum(row.amount for row in rows)
+        accounts = tuple([TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows])
+        newest, as_of, raw = rows[0], accounts[0].as_of, rows[0].amount
+        if len(rows) > 1:
+            newest = max(rows, key=lambda row: row.last_update_block_num)
+            as_of, raw = _as_of(newest), sum([row.amount for row in rows])
         facts = _facts(newest)
         decimals = facts.decimals
         return Observation(
@@ -199,8 +202,8 @@ class _SolanaAnswer(Answer):
             decimals,
             None,
             self._fetched_at,
-            _as_of(newest),
-            tuple([TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows]),
+            as_of,
+            accounts,
             facts,
         )
 
@@ -225,9 +228,9 @@ def _as_of(row: SplBalanceRecord | NativeBalanceRecord) -> AsOf:
 
 
 def _facts(row: SplBalanceRecord | MintRecord) -> TokenFacts:
-    texts = (row.symbol, row.name, row.uri)
-    facts_of = _facts_of if sum(map(len, filter(None, texts))) <= _MAX_KEPT_TEXT else _facts_of.__wrapped__
-    return facts_of(row.program_id, row.decimals, *texts)
+    symbol, name, uri = row.symbol, row.name, row.uri
+    kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
+    return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
 
 
 @lru_cache(maxsize=16_384)

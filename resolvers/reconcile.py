@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -173,10 +174,13 @@ def reconcile(
 def _holding(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
     if len(group) > 1:
         group.sort(key=lambda one: (stale(one), AMOUNT_RANK.index(one.source)))
-    filled = tuple([_with_decimals(observation, group, pricing.books) for observation in group])
-    chosen = filled[0]
-    value, status, source = _value(chosen, filled, pricing)
-    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, _agreement(filled), filled)
+    for index, one in enumerate(group):
+        if one.amount is None or one.raw is None:
+            group[index] = _with_decimals(one, group, pricing.books)
+    chosen = group[0]
+    value, status, source = _value(chosen, group, pricing)
+    agreement = SourceAgreement.SINGLE if len(group) == 1 else _agreement(group)
+    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, agreement, tuple(group))
 
 
 def _with_decimals(
@@ -188,8 +192,6 @@ def _with_decimals(
         decimals = _decimals(observation, group, books)
         if decimals is None:  # nothing is nothing at any scale
             return _scaled(observation, None, amounts.ZERO, 0) if _is_zero(observation) else observation
-    elif amount is not None and raw is not None:
-        return observation
     if amount is None and raw is not None:
         amount = amounts.whole(raw, decimals)
     elif raw is None and amount is not None:
@@ -247,8 +249,6 @@ def _same_amount(one: Observation, other: Observation) -> bool | None:
 
 
 def _agreement(observations: Sequence[Observation]) -> SourceAgreement:
-    if len(observations) == 1:
-        return SourceAgreement.SINGLE
     same = [_same_amount(observations[0], other) for other in observations[1:]]
     if False in same:
         return SourceAgreement.DIFFER
@@ -320,14 +320,22 @@ def facts_of(
     asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
 ) -> TokenFacts | None:
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
-    found = [facts for book in books.values() if (facts := book.facts(asset_id)) is not None]
-    found += [_warranted(facts, books) for facts in observed if facts is not None]
-    if len(found) > 1:
-        found.sort(key=lambda facts: FACTS_RANK.index(facts.source))
-    return merged_facts(found)
+    found = []
+    for book in books.values():
+        facts = book.facts(asset_id)
+        if facts is not None:
+            found.append(facts)
+    for facts in observed:
+        if facts is not None:
+            own = books.get(facts.source)
+            found.append(facts if own is None or not own.knows_all else _without_claims(facts))
+    if len(found) < 2:
+        return found[0] if found else None
+    found.sort(key=lambda facts: FACTS_RANK.index(facts.source))
+    return merged_facts(*found)
 
 
-def _warranted(observed: TokenFacts, books: Mapping[HoldingSource, Book]) -> TokenFacts:
-    """What a row says of its token, its claims to trust and group only as far as the register leaves them open."""
-    book = books.get(observed.source)
-    return replace(observed, trust=None, group_id=None) if book is not None and book.knows_all else observed
+@lru_cache(maxsize=16_384)
+def _without_claims(observed: TokenFacts) -> TokenFacts:
+    """What a row says of its token without its claims to trust and group, where the register has the last word."""
+    return replace(observed, trust=None, group_id=None)

@@ -16,6 +16,8 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     GraphQLAbstractType,
     GraphQLBoolean,
     GraphQLEnumType,
@@ -241,7 +243,10 @@ class _Compiler:
         expected, expression = self._exact(kind, name)
         anything_else = self._constant(_careful(kind))
         if expected is not None:
-            self._write(depth, f"if type({name}) is {self._constant(expected)}: {name} = {expression}")
+            simple = f"type({name}) is {self._constant(expected)}"
+            if kind is GraphQLInt:
+                simple += f" and {GRAPHQL_MIN_INT} <= {name} <= {GRAPHQL_MAX_INT}"
+            self._write(depth, f"if {simple}: {f'{name} = {expression}' if expression != name else 'pass'}")
             self._write(depth, f"elif {name} is not None: {name} = {anything_else}({name})")
         else:
             self._write(depth, f"if {name} is not None: {name} = {anything_else}({name})")
@@ -256,7 +261,7 @@ class _Compiler:
         if kind is GraphQLBoolean:
             return bool, name
         if kind is GraphQLInt:
-            return int, coerce
+            return int, name
         if isinstance(kind, GraphQLEnumType):
             enum = getattr(kind, "wrapped_cls", None)
             plainly_named = enum is not None and all(

@@ -79,7 +79,8 @@ class SplBalanceRecord(Struct, gc=False):
             raise ValueError("expected a token account")
         if self.decimals is not None:
             self.decimals = decimals_of(self.decimals)
-        self.name, self.symbol, self.uri = map(optional_text, (self.name, self.symbol, self.uri))
+        if not type(self.name) is type(self.symbol) is type(self.uri) is str:
+            self.name, self.symbol, self.uri = map(optional_text, (self.name, self.symbol, self.uri))
 
 
 class NativeBalanceRecord(Struct, gc=False):
