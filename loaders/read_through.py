@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, Shared, SharedCache, new_token
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamTimeoutError, UpstreamUnreachableError
@@ -60,6 +60,35 @@ class _Flight(Generic[K, V]):
     max_age_seconds: float | None = None
     waiting: int = 0
     task: asyncio.Task[None] | None = None
+
+
+class Begun(Generic[K, V]):
+    """Questions some of which are on their way; used as a context, so that none is waited for when nobody does."""
+
+    def __init__(self, answers: ReadThrough[K, V], deadline: float, max_age_seconds: float | None) -> None:
+        self.deadline = deadline
+        self.max_age_seconds = max_age_seconds
+        self.kept: dict[K, Fetched[V]] = {}
+        self.wanted: dict[K, _Flight[K, V] | None] = {}
+        self.ours: frozenset[K] = frozenset()
+        self._answers = answers
+
+    async def outcomes(self) -> dict[K, Outcome[V]]:
+        """An answer or a failure for each question."""
+        answers = self._answers
+        outcomes: dict[K, Outcome[V]] = {**self.kept}
+        for key in self.wanted:
+            outcomes[key] = await answers._wait(key, self)
+        return {key: answers._with_freshness(outcome) for key, outcome in outcomes.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key, flight in self.wanted.items():
+            if flight is not None:
+                self.wanted[key] = None
+                self._answers._leave(flight)
 
 
 class ReadThrough(Generic[K, V]):
@@ -117,27 +146,41 @@ class ReadThrough(Generic[K, V]):
 
         One older than ``max_age_seconds`` is renewed and waited for, however fresh it still is by its lifetime.
         """
-        outcomes: dict[K, Outcome[V]] = {}
+        with self.begin(keys, deadline, max_age_seconds) as begun:
+            return await begun.outcomes()
+
+    def begin(self, keys: Iterable[K], deadline: float, max_age_seconds: float | None = None) -> Begun[K, V]:
+        """As ``load``, in two steps: all that is to be asked is on its way before anyone waits."""
+        begun = Begun(self, deadline, max_age_seconds)
         old: list[K] = []
-        wanted: list[K] = []
         for key in dict.fromkeys(keys):
             kept, renew = self._kept(key, max_age_seconds)
             if kept is None:
-                wanted.append(key)
+                begun.wanted[key] = None
             else:
-                outcomes[key] = kept
+                begun.kept[key] = kept
                 if renew:
                     old.append(key)
-        self._refresh([key for key in old if key not in self._flights])
-        new = [key for key in wanted if key not in self._flights]
+        if old:
+            self._refresh([key for key in old if key not in self._flights])
+        new = [key for key in begun.wanted if key not in self._flights]
         if new:
             self._take_off(new, deadline, max_age_seconds)
-        waits = [self._wait(key, deadline, max_age_seconds, ours=key in new) for key in wanted]
-        if len(waits) == 1:
-            outcomes[wanted[0]] = await waits[0]
-        elif waits:
-            outcomes.update(zip(wanted, await asyncio.gather(*waits), strict=True))
-        return {key: self._with_freshness(outcome) for key, outcome in outcomes.items()}
+        for key in begun.wanted:
+            begun.wanted[key] = self._board(key)
+        begun.ours = frozenset(new)
+        return begun
+
+    def _board(self, key: K) -> _Flight[K, V]:
+        flight = self._flights[key]
+        flight.waiting += 1
+        return flight
+
+    def _leave(self, flight: _Flight[K, V]) -> None:
+        flight.waiting -= 1
+        if not flight.waiting and not flight.for_others and flight.task is not None and not flight.task.done():
+            flight.task.cancel()
+            self._forget(flight)
 
     def _key(self, key: K) -> str:
         return self._prefix + self._name(key)
@@ -184,13 +227,14 @@ class ReadThrough(Generic[K, V]):
         flight.task = self._caches.background.start(self._fly(flight, deadline), for_others=for_others)
         return flight
 
-    async def _wait(self, key: K, deadline: float, max_age_seconds: float | None, *, ours: bool) -> Outcome[V]:
+    async def _wait(self, key: K, begun: Begun[K, V]) -> Outcome[V]:
+        """The outcome of a question for which a flight is boarded, however many flights it takes."""
         loop = asyncio.get_running_loop()
+        ours, deadline, max_age_seconds = key in begun.ours, begun.deadline, begun.max_age_seconds
         while True:
-            flight = self._flights.get(key)
-            if flight is None:
-                flight, ours = self._take_off([key], deadline, max_age_seconds), True
-            outcome = await self._board(flight, key, deadline + _GRACE_SECONDS if ours else deadline)
+            flight = begun.wanted[key]
+            assert flight is not None
+            outcome = await self._arrive(flight, key, deadline + _GRACE_SECONDS if ours else deadline)
             if ours:
                 return outcome
             enough = not (_is_anothers(outcome) or _is_older(outcome, max_age_seconds))
@@ -198,19 +242,22 @@ class ReadThrough(Generic[K, V]):
                 return _without_calls(outcome)
             if self._flights.get(key) is flight:
                 del self._flights[key]
+            self._leave(flight)
+            begun.wanted[key] = None
+            if key not in self._flights:
+                self._take_off([key], deadline, max_age_seconds)
+                ours = True
+            begun.wanted[key] = self._board(key)
 
-    async def _board(self, flight: _Flight[K, V], key: K, deadline: float) -> Outcome[V]:
-        flight.waiting += 1
+    async def _arrive(self, flight: _Flight[K, V], key: K, deadline: float) -> Outcome[V]:
+        landed = flight.landed[key]
+        if landed.done():
+            return landed.result()
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(flight.landed[key])
+                return await asyncio.shield(landed)
         except TimeoutError:
             return self._or_stale(key, UpstreamTimeoutError(), remember=False)
-        finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.for_others and flight.task is not None:
-                flight.task.cancel()
-                self._forget(flight)
 
     def _forget(self, flight: _Flight[K, V]) -> None:
         for key in flight.landed:
@@ -221,9 +268,12 @@ class ReadThrough(Generic[K, V]):
         keys, token = list(flight.landed), new_token()
         try:
             ours, theirs = await self._ask_shared(flight, keys, token)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._ask_upstream(flight, ours, token, deadline))
-                group.create_task(self._ask_others(flight, theirs, deadline))
+            if theirs:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._ask_upstream(flight, ours, token, deadline))
+                    group.create_task(self._ask_others(flight, theirs, deadline))
+            else:
+                await self._ask_upstream(flight, ours, token, deadline)
         except Exception as error:
             for landed in flight.landed.values():
                 if not landed.done():

@@ -180,7 +180,7 @@ class _SolanaAnswer(Answer):
                     by_asset.setdefault(asset_id, []).append(row)
         observations = [self._of_mint(asset_id, rows) for asset_id, rows in by_asset.items()]
         native = self._owner.native
-        if native is not None and _needs_native(scope) and (native.amount or scope.zero):
+        if native is not None and _needs_native(scope) and (native.amount or zero) and NATIVE_SOL not in by_asset:
             observations.append(self._of_native(native))
         return observations
 

@@ -134,7 +134,10 @@ class Answer(ABC):
 
     @abstractmethod
     def observations(self, scope: Scope) -> list[Observation]:
-        """The observations within a scope, which is within what was asked, as if only that had been asked."""
+        """The observations within a scope, which is within what was asked, as if only that had been asked.
+
+        Of each asset there is at most one.
+        """
 
 
 class NoAnswer(Answer):

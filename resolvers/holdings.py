@@ -42,6 +42,11 @@ class Filter:
     include_unpriced: bool = True
 
     @property
+    def keeps_all(self) -> bool:
+        """Whether it lists whatever its scope lets through, but holdings of zero."""
+        return self == Filter(Scope(self.scope.sources, self.scope.chains, self.scope.asset_ids))
+
+    @property
     def by_value(self) -> bool:
         """Whether it depends on what holdings are worth."""
         return self.min_value is not None or not self.include_unpriced
@@ -74,8 +79,8 @@ class ListedHolding(Struct, frozen=True, gc=False):
     @property
     def token(self) -> TokenRecord:
         """The holding's token, by what was observed with it and by the books."""
-        observed = [one.facts for one in self.holding.observations]
-        return build_token(self.holding.asset_id, observed, self.books)
+        holding = self.holding
+        return build_token(holding.asset_id, [one.facts for one in holding.observations], self.books)
 
 
 class EdgeRecord(Struct, frozen=True, gc=False):
@@ -148,7 +153,7 @@ def list_view(
     view: View, condition: Filter, order: Order, arguments: PageArguments, listing: str, whole: Decimal | None
 ) -> HoldingList:
     """A page of a view; ``whole`` is the priced total that shares are of, None for no shares."""
-    kept = [holding for holding in view.holdings if _keeps(condition, holding, view.books)]
+    kept = held(view) if condition.keeps_all else _kept(view, condition)
     placed = sort_holdings(kept, order, lambda holding: _symbol(holding, view.books))
     return HoldingList(cut_page(placed, order, listing, arguments), kept, view, whole)
 
@@ -232,7 +237,15 @@ async def total_by_group(context: Context, accounts: Accounts, wants: Wants) -> 
 
 def held(view: View) -> list[HoldingRecord]:
     """The holdings of more than zero."""
-    return [holding for holding in view.holdings if not holding.is_zero]
+    return [
+        holding
+        for holding in view.holdings
+        if (chosen := holding.observations[0]).amount or (chosen.amount is None and chosen.raw != 0)
+    ]
+
+
+def _kept(view: View, condition: Filter) -> list[HoldingRecord]:
+    return [holding for holding in view.holdings if _keeps(condition, holding, view.books)]
 
 
 def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenFacts | None:

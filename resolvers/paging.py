@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Self
 
 import orjson
@@ -128,6 +129,14 @@ class Page:
         return _write_cursor(place, self.order, self.listing)
 
 
+def _id_of(placed: tuple[Place, HoldingRecord]) -> str:
+    return placed[0].id
+
+
+def _key_of(placed: tuple[Place, HoldingRecord]) -> Any:
+    return placed[0].key
+
+
 def fingerprint(*what: object) -> str:
     """A short digest that tells one list from another."""
     return hashlib.blake2b(repr(what).encode(), digest_size=9).hexdigest()
@@ -139,9 +148,9 @@ def sort_holdings(
     """The holdings in order, each with its place."""
     key_of = _keys(order.field, symbol_of)
     placed = [(Place(key_of(holding), holding.id), holding) for holding in holdings]
-    placed.sort(key=lambda item: item[0].id)
+    placed.sort(key=_id_of)
     known = [item for item in placed if item[0].key is not None]
-    known.sort(key=lambda item: item[0].key, reverse=order.direction is OrderDirection.DESC)  # type: ignore[arg-type,return-value]  # keys of one order are of one type
+    known.sort(key=_key_of, reverse=order.direction is OrderDirection.DESC)
     return known + [item for item in placed if item[0].key is None]
 
 
@@ -178,7 +187,7 @@ def _keys(
         return None if time is None else int(time.timestamp())
 
     keys: dict[HoldingOrderField, Callable[[HoldingRecord], _Key]] = {
-        HoldingOrderField.VALUE_USD: lambda holding: holding.value,
+        HoldingOrderField.VALUE_USD: attrgetter("value"),
         HoldingOrderField.AMOUNT: lambda holding: holding.amount,
         HoldingOrderField.SYMBOL: symbol,
         HoldingOrderField.CHAIN: lambda holding: str(holding.chain_id),

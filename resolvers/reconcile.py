@@ -258,20 +258,22 @@ def _agreement(observations: Sequence[Observation]) -> SourceAgreement:
 def _value(
     chosen: Observation, observations: Sequence[Observation], pricing: Pricing
 ) -> tuple[Decimal | None, ValueStatus, HoldingSource | None]:
-    if _is_zero(chosen):
+    amount = chosen.amount
+    if not amount and _is_zero(chosen):
         return amounts.ZERO, ValueStatus.REPORTED, chosen.source
     unavailable = False
     for book in pricing.price_lists:
         price = book.price(chosen.asset_id)
-        if price is not None and chosen.amount is not None:
-            return amounts.product_rounded(chosen.amount, price.usd), ValueStatus.DERIVED, price.source
+        if price is not None and amount is not None:
+            return amounts.product_rounded(amount, price.usd), ValueStatus.DERIVED, price.source
         unavailable |= book.price_failed(chosen.asset_id)
     for observation in observations:
-        if observation.value is not None and observation.value > 0:
+        value = observation.value
+        if value is not None and value > 0:
             if observation is chosen or _same_amount(observation, chosen):
-                return observation.value, ValueStatus.REPORTED, observation.source
-            if observation.amount and chosen.amount is not None:
-                derived = amounts.scaled_rounded(observation.value, chosen.amount, observation.amount)
+                return value, ValueStatus.REPORTED, observation.source
+            if observation.amount and amount is not None:
+                derived = amounts.scaled_rounded(value, amount, observation.amount)
                 return derived, ValueStatus.DERIVED, observation.source
     silent = pricing.silent(chosen.account_id)
     if silent and not silent <= {observation.source for observation in observations}:

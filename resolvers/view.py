@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 
 from loaders.answers import AnswerKey, Asked
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
@@ -124,14 +125,14 @@ def _within(
     counted: dict[AssetId, ChainId] = {}
     for one in scopes:
         needed = source.needed_parts(namespace, one)
-        anywhere = None in needed
-        for observation in asked.answer.observations(one):
-            asset_id = observation.asset_id
-            chain_id = asset_id.chain_id
-            if anywhere or chain_id in needed:
-                observations.setdefault(asset_id, observation)
-                if one.kinds is None or _may_be(one, kind_of(asset_id, observation.facts)):
-                    counted[asset_id] = chain_id
+        within = asked.answer.observations(one)
+        if None not in needed:
+            within = [observation for observation in within if observation.asset_id.chain_id in needed]
+        said = {observation.asset_id: observation for observation in within}
+        observations = said | observations if observations else said
+        for asset_id, observation in said.items():
+            if one.kinds is None or _may_be(one, kind_of(asset_id, observation.facts)):
+                counted[asset_id] = asset_id.chain_id
     by_chain = Counter(counted.values())
     reports = [
         report.counting(len(counted) if report.chain_id is None else by_chain[report.chain_id])
@@ -165,7 +166,7 @@ def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSo
         [name for name, source in context.loaders.sources.items() if source.values_holdings],
         lambda source, account_id: status(source, account_id) in _ANSWERED,
     )
-    return reconcile((observation for one in said for observation in one.observations), stale, pricing)
+    return reconcile(chain.from_iterable(one.observations for one in said), stale, pricing)
 
 
 def _merge(said: Sequence[_Said]) -> list[Report]:
