@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from loaders.answers import AnswersByAddressLoader
-from loaders.base import BatchLoader
+from loaders.base import BatchLoader, run_all
 from loaders.cache import MemoryCache
 from loaders.caip import AssetId, ChainId
 from loaders.errors import LoadError
@@ -99,10 +99,16 @@ class Loaders:
         asking = [
             source for name, source in self.sources.items() if source.configured and (names is None or name in names)
         ]
-        books = await asyncio.gather(
-            *[source.read_book(asset_ids, wants, self.reading(source.name)) for source in asking]
-        )
+        for source in asking:
+            source.begin_book(wants, self.reading(source.name))
+        if asset_ids:
+            books = await run_all([self._read_book(source, asset_ids, wants) for source in asking])
+        else:  # all that they wait for has begun
+            books = [await self._read_book(source, asset_ids, wants) for source in asking]
         return {source.name: book for source, book in zip(asking, books, strict=True)}
+
+    async def _read_book(self, source: Source, asset_ids: Sequence[AssetId], wants: Wants) -> Book:
+        return await source.read_book(asset_ids, wants, self.reading(source.name))
 
     async def chains(self, name: HoldingSource) -> frozenset[ChainId]:
         """The chains a source covers in this deployment; none when it is not configured, or cannot tell."""
@@ -160,9 +166,9 @@ class HoldersByTokenLoader(BatchLoader[AssetId, Sequence[Answer]]):
 
         async def of_token(asset_id: AssetId) -> Sequence[Answer]:
             answers = [source.holders(asset_id, loaders.reading(source.name)) for source in asking]
-            return [answer for answer in await asyncio.gather(*answers) if answer is not None]
+            return [answer for answer in await run_all(answers) if answer is not None]
 
-        return dict(zip(keys, await asyncio.gather(*map(of_token, keys)), strict=True))
+        return dict(zip(keys, await run_all([of_token(key) for key in keys]), strict=True))
 
 
 __all__ = ["SOURCES", "Loaders", "Sources"]

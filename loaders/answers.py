@@ -50,12 +50,14 @@ class AnswersByAddressLoader(BatchLoader[AnswerKey, Asked]):
         self._reading = reading
         self._past: dict[AccountAddress, list[_Past]] = {}
 
-    async def load(self, key: AnswerKey) -> Asked:
+    def begin(self, key: AnswerKey) -> asyncio.Future[Asked]:
         """As inherited; who does not need the source does not wait for what others ask of it."""
+        value = super().begin(key)
         if key.scope is None or self._needs_source(key.address, key.scope):
-            return await super().load(key)
-        self.announce(key)
-        return Asked(self._source.unasked(key.address), (key.scope,))
+            return value
+        unasked: asyncio.Future[Asked] = asyncio.get_running_loop().create_future()
+        unasked.set_result(Asked(self._source.unasked(key.address), (key.scope,)))
+        return unasked
 
     async def fetch(self, keys: Sequence[AnswerKey]) -> Mapping[AnswerKey, Asked]:
         """Unites the keys of each address into one question, and asks all questions together."""

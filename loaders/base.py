@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from aiodataloader import DataLoader, dispatch_queue
@@ -14,6 +14,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _IDLE_TICKS = 8
+
+
+async def run_all(tasks: Sequence[Coroutine[Any, Any, V]]) -> list[V]:
+    """The results of all, which run at the same time; one alone needs no task of its own."""
+    if len(tasks) == 1:
+        return [await tasks[0]]
+    return await asyncio.gather(*tasks)
 
 
 class _PatientDataLoader(DataLoader[K, V]):
@@ -56,11 +63,13 @@ class BatchLoader(ABC, Generic[K, V]):
 
     async def load(self, key: K) -> V:
         """The value of a key. A caller that is cancelled takes nothing from the others who wait for it."""
-        return await asyncio.shield(self._value(key))
+        return await asyncio.shield(self.begin(key))
 
-    def announce(self, key: K) -> None:
-        """Puts a key into the batch for which nobody waits."""
-        self._value(key).add_done_callback(lambda value: value.cancelled() or value.exception())
+    def begin(self, key: K) -> asyncio.Future[V]:
+        """Puts a key into the batch, whoever will wait for its value; who does must shield it."""
+        value = self._value(key)
+        value.add_done_callback(_retrieve)
+        return value
 
     def close(self) -> None:
         """Cancels what is still being fetched, or was about to be, and whoever waits for it all the same."""
@@ -87,3 +96,9 @@ class BatchLoader(ABC, Generic[K, V]):
             batch.add_done_callback(self._batches.discard)
         values = await self.fetch(keys)
         return [values[key] for key in keys]
+
+
+def _retrieve(value: asyncio.Future[Any]) -> None:
+    """Takes note of an exception, also where nobody waits for it any more."""
+    if not value.cancelled():
+        value.exception()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +51,7 @@ _METADATA = Lifetime(300, 3_600, 86_400)
 _MAX_KEPT_TEXT = 64
 _PRICES = Lifetime(1, 0, 14)
 _MARKETS = Lifetime(60, 600, 3_600)
+_PRICED = Wants.PRICE | Wants.PRICE_CHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,16 +362,25 @@ class OndoSource(Source):
             for address, by_part in reports.items()
         }
 
+    def begin_book(self, wants: Wants, reading: Reading) -> None:
+        """As ``read_book``."""
+        reading.begin(self._metadata)
+        if wants & _PRICED:
+            reading.begin(self._prices)
+        if Wants.PRICE_CHANGE in wants:
+            reading.begin(self._changes)
+        if Wants.MARKET in wants:
+            reading.begin(self._markets)
+
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """The register of assets always; prices, changes and markets where they are wanted."""
-        priced = bool(wants & (Wants.PRICE | Wants.PRICE_CHANGE))
-        metadata, prices, changes, markets = await asyncio.gather(
-            reading.try_read(self._metadata),
-            _if(priced, reading, self._prices),
-            _if(Wants.PRICE_CHANGE in wants, reading, self._changes),
-            _if(Wants.MARKET in wants, reading, self._markets),
+        self.begin_book(wants, reading)
+        return _OndoBook(
+            await reading.try_read(self._metadata),
+            await reading.try_read(self._prices) if wants & _PRICED else None,
+            await reading.try_read(self._changes) if Wants.PRICE_CHANGE in wants else None,
+            await reading.try_read(self._markets) if Wants.MARKET in wants else None,
         )
-        return _OndoBook(metadata, prices, changes, markets)
 
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
         """Ethereum, BNB Chain and Solana."""
@@ -420,10 +429,6 @@ class OndoSource(Source):
             return None
         register = await reading.try_read(self._metadata)
         return None if isinstance(register, LoadError) else register
-
-
-async def _if(wanted: bool, reading: Reading, register: Register[_T]) -> _T | LoadError | None:
-    return await reading.try_read(register) if wanted else None
 
 
 def _tokens_on(chain_id: ChainId, scope: Scope) -> list[AssetId]:

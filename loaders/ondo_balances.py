@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from loaders.base import run_all
 from loaders.cache import Codec
 from loaders.caip import SOLANA_MAINNET, AccountAddress, AssetId, ChainId
 from loaders.chain_snapshots import ChainSnapshots
@@ -173,7 +173,7 @@ class OndoBalances:
         by_chain: dict[ChainId, list[Place]] = {}
         for place in places:
             by_chain.setdefault(place.chain_id, []).append(place)
-        await asyncio.gather(*[self._fetch_on(*chain, deadline, land) for chain in by_chain.items()])
+        await run_all([self._fetch_on(*chain, deadline, land) for chain in by_chain.items()])
 
     async def _fetch_on(self, chain_id: ChainId, places: Sequence[Place], deadline: float, land: _Land) -> None:
         snapshot = await self._snapshots.instead_of_each(chain_id, deadline)
@@ -188,7 +188,7 @@ class OndoBalances:
             land(place, _of_snapshot(place, snapshot))
 
     async def _fetch_each(self, places: Sequence[Place], deadline: float, land: _Land) -> None:
-        await asyncio.gather(*[self._fetch_one(place, deadline, land) for place in places])
+        await run_all([self._fetch_one(place, deadline, land) for place in places])
 
     async def _fetch_one(self, place: Place, deadline: float, land: _Land) -> None:
         try:

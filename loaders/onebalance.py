@@ -165,6 +165,10 @@ class OneBalanceSource(Source):
         answers = await self._balances.load(questions, assets, reading)
         return {q.address: _OneBalanceAnswer(q, assets, answers.get(q.address)) for q in questions}
 
+    def begin_book(self, wants: Wants, reading: Reading) -> None:
+        """As ``read_book``."""
+        reading.begin(self._assets)
+
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """The register of aggregates."""
         return _OneBalanceBook(await reading.try_read(self._assets))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loaders.caip import AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError
@@ -55,6 +55,15 @@ class Assets:
     ids_by_namespace: Mapping[Namespace, tuple[str, ...]]
     chains: frozenset[ChainId]
     unreadable: bool
+    _all_ids: dict[frozenset[Namespace], tuple[str, ...]] = field(default_factory=dict, init=False, compare=False)
+
+    def all_ids(self, namespaces: frozenset[Namespace]) -> tuple[str, ...]:
+        """The aggregates with members in one of these namespaces, in order."""
+        known = self._all_ids.get(namespaces)
+        if known is None:
+            some = set[str]().union(*[self.ids_by_namespace.get(namespace, ()) for namespace in namespaces])
+            known = self._all_ids[namespaces] = tuple(sorted(some))
+        return known
 
     def ids(self, namespace: Namespace, scope: Scope) -> set[str]:
         """The aggregates that a scope needs: all of the namespace, or those of the named assets."""

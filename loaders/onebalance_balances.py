@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
+from loaders.base import run_all
 from loaders.cache import Codec
 from loaders.caip import AccountAddress, AssetId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamRejectedError, UpstreamResponseError
@@ -63,8 +64,13 @@ class Sought:
     questions: tuple[Question, ...] = field(compare=False)
 
     def __str__(self) -> str:
-        wanted = json.dumps([self.aggregated_ids, self.asset_ids, self.summed])
-        return f"{'+'.join(self.addresses)}:{hashlib.sha256(wanted.encode()).hexdigest()[:32]}"
+        return f"{'+'.join(self.addresses)}:{_digest(self.aggregated_ids, self.asset_ids, self.summed)}"
+
+
+@lru_cache(maxsize=256)
+def _digest(aggregated_ids: tuple[str, ...], asset_ids: tuple[AssetId, ...], summed: bool) -> str:
+    wanted = json.dumps([aggregated_ids, asset_ids, summed])
+    return hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +180,10 @@ class OneBalanceBalances:
         aggregated_ids, asset_ids = _ids(questions, assets)
         addresses = tuple(question.address for question in questions)
         sought = Sought(addresses, aggregated_ids, asset_ids, summed, tuple(questions))
-        everything = [assets.ids(address.namespace, EVERYTHING) for address in addresses]
-        whole = replace(sought, aggregated_ids=tuple(sorted(set[str]().union(*everything))))
+        all_ids = assets.all_ids(frozenset(address.namespace for address in addresses))
+        if all_ids == aggregated_ids:
+            return sought
+        whole = replace(sought, aggregated_ids=all_ids)
         known = self._kept.fresh(whole)
         return sought if known is None or any(said.unreadable for said in known.values()) else whole
 
@@ -199,7 +207,7 @@ class OneBalanceBalances:
 
         single = {one.addresses[0]: one for one in sought if not one.summed}
         pairs = [[single[q.address] for q in pair] for pair in _pairs([one.questions[0] for one in single.values()])]
-        await asyncio.gather(*[ask(together) for together in [*([one] for one in sought if one.summed), *pairs]])
+        await run_all([ask(together) for together in [*([one] for one in sought if one.summed), *pairs]])
 
     async def _ask(self, call: _Call, assets: Assets, deadline: float) -> Mapping[AccountAddress, Outcome[Said]]:
         try:
@@ -219,7 +227,7 @@ class OneBalanceBalances:
         """What can be had of a call that was refused: named assets must not cost others, nor other addresses."""
         named = {asset_id.chain_id.namespace for asset_id in call.asset_ids}
         if len(call.addresses) > 1 and not call.summed and (len(named) > 1 or not call.aggregated_ids):
-            alone = await asyncio.gather(*[self._ask(_of_one(call, one), assets, deadline) for one in call.addresses])
+            alone = await run_all([self._ask(_of_one(call, one), assets, deadline) for one in call.addresses])
             words: Mapping[AccountAddress, Outcome[Said]] = dict(
                 one for answered in alone for one in answered.items()
             )
@@ -257,7 +265,9 @@ def _joined(words: Sequence[Outcome[Said]], addresses: Sequence[AccountAddress])
 
 def _ids(questions: Sequence[Question], assets: Assets) -> tuple[tuple[str, ...], tuple[AssetId, ...]]:
     """The aggregates and the assets outside of them to ask for; none if the register has the answer."""
-    wanted = [(question.address.namespace, scope) for question in questions for scope in question.scopes]
+    wanted = {(question.address.namespace, scope) for question in questions for scope in question.scopes}
+    if all(scope == EVERYTHING for _, scope in wanted):
+        return assets.all_ids(frozenset(namespace for namespace, _ in wanted)), ()
     aggregated_ids = set[str]().union(*[assets.ids(*want) for want in wanted])
     asset_ids = set[AssetId]().union(*[assets.outsiders(*want) for want in wanted])
     return tuple(sorted(aggregated_ids)), tuple(sorted(asset_ids))

@@ -139,6 +139,14 @@ class ReadThrough(Generic[K, V]):
         entry = self.peek(key)
         return entry.value if entry is not None and entry.age(self._lifetime) is Age.FRESH else None
 
+    def kept(self, key: K) -> Fetched[V] | None:
+        """What memory has of a question, if it is fresh."""
+        entry = self.peek(key)
+        if entry is None or entry.age(self._lifetime) is not Age.FRESH:
+            return None
+        kept, _ = self._kept(key, None)
+        return None if kept is None else self._with_freshness_of(kept)
+
     async def load(
         self, keys: Iterable[K], deadline: float, max_age_seconds: float | None = None
     ) -> dict[K, Outcome[V]]:
@@ -205,12 +213,14 @@ class ReadThrough(Generic[K, V]):
         return Fetched(entry.value, entry.fetched_at, calls, int(entry.seconds), _spent(failure))
 
     def _with_freshness(self, outcome: Outcome[V]) -> Outcome[V]:
-        if isinstance(outcome, LoadError) or outcome.stale is not None:
-            return outcome
-        value = outcome.value
-        if self._flawed(value) or self._passing(value) or self._incomplete(value) is not None:
-            return outcome
-        return replace(outcome, fresh_seconds=max(0.0, self._lifetime.fresh - _age_seconds(outcome)))
+        return outcome if isinstance(outcome, LoadError) else self._with_freshness_of(outcome)
+
+    def _with_freshness_of(self, fetched: Fetched[V]) -> Fetched[V]:
+        value = fetched.value
+        if fetched.stale is not None or self._flawed(value) or self._passing(value) or self._incomplete(value):
+            return fetched
+        fresh_seconds = max(0.0, self._lifetime.fresh - _age_seconds(fetched))
+        return Fetched(value, fetched.fetched_at, fetched.calls, fetched.cache_age_seconds, None, fresh_seconds)
 
     def _refresh(self, keys: Sequence[K]) -> None:
         if keys:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from loaders.cache import Codec, Lifetime
 from loaders.errors import LoadError
-from loaders.read_through import Caches, Land, Outcome, ReadThrough
+from loaders.read_through import Begun, Caches, Land, Outcome, ReadThrough
 from loaders.upstream.http import Document, Fetched, Listing
 
 K = TypeVar("K")
@@ -72,6 +72,11 @@ class Register(Generic[T_co]):
             flawed=lambda built: flawed is not None and flawed(built.index),
         )
 
+    def kept(self) -> Fetched[T_co] | None:
+        """The list, if memory has it and it is fresh."""
+        kept = self._answers.kept(None)
+        return None if kept is None else kept.with_value(kept.value.index)
+
     async def read(self, deadline: float) -> T_co:
         """The list; raises a ``LoadError``."""
         return (await self.fetch(deadline)).value
@@ -95,12 +100,13 @@ class Reading:
         self.deadline = deadline
         self.max_age_seconds = max_age_seconds
         self._fresh_until: float | None = None
-        self._seen: dict[Register[object], asyncio.Task[object]] = {}
+        self._seen: dict[Register[object], object] = {}
+        self._being_read: dict[Register[object], asyncio.Task[None]] = {}
 
     def close(self) -> None:
         """Cancels what is still being read."""
-        for seen in self._seen.values():
-            seen.cancel()
+        for reading in self._being_read.values():
+            reading.cancel()
 
     @property
     def fresh_seconds(self) -> float | None:
@@ -118,7 +124,16 @@ class Reading:
 
     async def balances(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> dict[K, Outcome[V]]:
         """An answer or a failure for each question, none of them too old for this operation."""
-        return self._noted(await answers.load(keys, self.deadline, self.max_age_seconds))
+        with self.begin_balances(answers, keys) as begun:
+            return await self.outcomes(begun)
+
+    def begin_balances(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> Begun[K, V]:
+        """Lets the questions be asked; ``outcomes`` gives what came of them, within the context of what is given."""
+        return answers.begin(keys, self.deadline, self.max_age_seconds)
+
+    async def outcomes(self, begun: Begun[K, V]) -> dict[K, Outcome[V]]:
+        """What came of questions."""
+        return self._noted(await begun.outcomes())
 
     async def facts(self, answers: ReadThrough[K, V], keys: Iterable[K]) -> dict[K, Outcome[V]]:
         """The same for what hardly changes, as old as its lifetime allows."""
@@ -138,22 +153,31 @@ class Reading:
 
     async def read(self, register: Register[T]) -> T:
         """The register's list; raises a ``LoadError``."""
-        seen = await asyncio.shield(self.begin(register))
+        self.begin(register)
+        if register not in self._seen:
+            await asyncio.shield(self._being_read[register])
+        seen = self._seen[register]
         if isinstance(seen, LoadError):
             raise seen
         return seen  # type: ignore[return-value]  # what this register gave
 
-    def begin(self, register: Register[object]) -> asyncio.Task[object]:
-        """Lets the register be read, for whoever will want it."""
-        if register not in self._seen:
-            self._seen[register] = asyncio.create_task(self._read(register))
-        return self._seen[register]
+    def begin(self, *registers: Register[object]) -> None:
+        """Lets registers be read, for whoever will want them."""
+        for register in registers:
+            if register in self._seen or register in self._being_read:
+                continue
+            kept = register.kept()
+            if kept is None:
+                self._being_read[register] = asyncio.create_task(self._read(register))
+            else:
+                self._see(register, kept)
 
-    async def _read(self, register: Register[object]) -> object:
-        outcome: Outcome[object]
+    async def _read(self, register: Register[object]) -> None:
         try:
-            outcome = await register.fetch(self.deadline)
+            self._see(register, await register.fetch(self.deadline))
         except LoadError as error:
-            outcome = error
+            self._see(register, error)
+
+    def _see(self, register: Register[object], outcome: Outcome[object]) -> None:
         self.note(outcome)
-        return outcome if isinstance(outcome, LoadError) else outcome.value
+        self._seen[register] = outcome if isinstance(outcome, LoadError) else outcome.value

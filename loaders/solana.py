@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -295,10 +294,11 @@ class SolanaSource(Source):
         wants_freshness = any(Wants.FRESHNESS in question.wants for question in questions)
         if wants_freshness:  # at the same time as the balances, which do not wait for it
             reading.begin(self._indexed_to)
-        of_rows, of_native = await asyncio.gather(
-            reading.balances(self._balances.rows, rows),
-            reading.balances(self._balances.sol, native),
-        )
+        with (
+            reading.begin_balances(self._balances.rows, rows) as begun_rows,
+            reading.begin_balances(self._balances.sol, native) as begun_native,
+        ):
+            of_rows, of_native = await reading.outcomes(begun_rows), await reading.outcomes(begun_native)
         for of_owner, answered in of_rows.items():
             owner = owners[of_owner.owner]
             owner.of_rows[of_owner.narrowed] = _Outcome.of(answered)

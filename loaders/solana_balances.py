@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from pydantic import TypeAdapter
 
+from loaders.base import run_all
 from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress, is_solana_address
 from loaders.errors import LoadError
@@ -271,10 +271,10 @@ class SolanaBalances:
         """Owners whose filters have one shape share requests."""
 
         async def read(some: Sequence[RowsOf]) -> None:
-            together = reduce(or_, [question.narrowed for question in some])
+            united = reduce(or_, [question.narrowed for question in some])
             owners = list(dict.fromkeys(question.owner for question in some))
-            parts = _parts(together, self._plan.batch)
-            pages = await asyncio.gather(*[self._read_pages(owners, part, deadline) for part in parts])
+            parts = _parts(united, self._plan.batch)
+            pages = await run_all([self._read_pages(owners, part, deadline) for part in parts])
             for question in some:
                 serving = [one for part, one in zip(parts, pages, strict=True) if part.serves(question.narrowed)]
                 land(question, _of_pages(question, serving))
@@ -283,7 +283,7 @@ class SolanaBalances:
         for question in questions:
             by_shape.setdefault(question.narrowed.shape, []).append(question)
         size = min(self._plan.batch, self._plan.page)
-        await asyncio.gather(*[read(some) for alike in by_shape.values() for some in _chunks(alike, size)])
+        await run_all([read(some) for alike in by_shape.values() for some in _chunks(alike, size)])
 
     async def _read_pages(self, owners: Sequence[str], narrowed: RowFilter, deadline: float) -> _Pages:
         pages = _Pages()
@@ -335,9 +335,7 @@ class SolanaBalances:
 
         size = min(self._plan.batch, self._plan.page)
         by_zero = {zero: [q.owner for q in questions if q.zero is zero] for zero in (False, True)}
-        await asyncio.gather(
-            *[read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)]
-        )
+        await run_all([read(some, zero) for zero, owners in by_zero.items() for some in _chunks(owners, size)])
 
     async def _fetch_mints(self, mints: Sequence[str], deadline: float, land: Land[str, MintRecord | None]) -> None:
         """As many mints a request as the plan allows."""
@@ -353,7 +351,7 @@ class SolanaBalances:
             for mint in some:
                 land(mint, fetched.with_value(rows.get(mint)))
 
-        await asyncio.gather(*[read(some) for some in _chunks(mints, self._plan.batch)])
+        await run_all([read(some) for some in _chunks(mints, self._plan.batch)])
 
 
 def _is_readable(row: SplBalanceRecord) -> bool:

@@ -199,6 +199,10 @@ class Source(ABC):
     async def ask(self, questions: Sequence[Question], reading: Reading) -> Mapping[AccountAddress, Answer]:
         """Asks for many addresses, each once, in as few requests as possible. Failures are in the reports."""
 
+    def begin_book(self, wants: Wants, reading: Reading) -> None:
+        """Lets the registers be read that its book is made of."""
+        return
+
     @abstractmethod
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """What it knows of tokens: of all in its registers, and of ``asset_ids`` where it must be asked by name."""

@@ -68,9 +68,9 @@ class _Said:
 async def load_view(context: Context, addresses: tuple[AccountAddress, ...], scope: Scope, wants: Wants) -> View:
     """Asks every source that the scope needs, all at the same time, and reconciles what they say."""
     names = _needed_sources(context, addresses, scope)
-    said, books = await asyncio.gather(
-        _listen(context, addresses, scope, wants), context.loaders.read_books(names, wants)
-    )
+    begun = _begin(context, addresses, scope, wants)
+    books = await context.loaders.read_books(names, wants)
+    said = await _listen(context, begun, scope)
     key = (addresses, scope, Wants.PRICE in wants)
     if key not in context.reconciled:
         context.reconciled[key] = _reconcile(context, said, books)
@@ -89,7 +89,7 @@ async def load_view(context: Context, addresses: tuple[AccountAddress, ...], sco
 
 async def load_reports(context: Context, addresses: tuple[AccountAddress, ...], wants: Wants) -> Sequence[Report]:
     """How the sources did in whatever this operation asks of the addresses; asks everything if nothing else does."""
-    return _merge(await _listen(context, addresses, None, wants))
+    return _merge(await _listen(context, _begin(context, addresses, None, wants), None))
 
 
 def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope: Scope) -> frozenset[HoldingSource]:
@@ -102,15 +102,24 @@ def _needed_sources(context: Context, addresses: Iterable[AccountAddress], scope
     )
 
 
-async def _listen(
-    context: Context, addresses: tuple[AccountAddress, ...], scope: Scope | None, wants: Wants
-) -> list[_Said]:
+_Begun = list[tuple[HoldingSource, AccountAddress, asyncio.Future[Asked]]]
+
+
+def _begin(context: Context, addresses: tuple[AccountAddress, ...], scope: Scope | None, wants: Wants) -> _Begun:
+    """Asks all sources; what they say is there to be waited for."""
     company = frozenset(addresses)
-    asking = [(name, address) for name in context.loaders.sources for address in addresses]
-    asked = await asyncio.gather(
-        *[context.loaders.answers[name].load(AnswerKey(address, scope, wants, company)) for name, address in asking]
-    )
-    return [_within(context, name, address, one, scope) for (name, address), one in zip(asking, asked, strict=True)]
+    return [
+        (name, address, answers.begin(AnswerKey(address, scope, wants, company)))
+        for name, answers in context.loaders.answers.items()
+        for address in addresses
+    ]
+
+
+async def _listen(context: Context, begun: _Begun, scope: Scope | None) -> list[_Said]:
+    for _, _, asked in begun:
+        if not asked.done():
+            await asyncio.shield(asked)
+    return [_within(context, name, address, asked.result(), scope) for name, address, asked in begun]
 
 
 def _within(

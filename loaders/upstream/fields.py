@@ -6,11 +6,11 @@ bytes, some ten times as fast; only an answer in which something is amiss is loo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
 
     class Unchecked:
-        """A field of a msgspec structure that may be anything until its ``__post_init__`` has seen to it."""
+        """A field of a msgspec structure that may be anything until the structure is checked."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
             return Any
@@ -168,7 +168,7 @@ class AnswerReader(Generic[B, T]):
         """What is made of the answer; raises a ``LoadError``."""
         try:
             answer = self._decoder.decode(body)
-        except (msgspec.MsgspecError, ArithmeticError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
             return self._one_by_one(body)
         return self._read(answer)
 
@@ -181,14 +181,42 @@ class AnswerReader(Generic[B, T]):
             raise UpstreamResponseError() from error
 
 
-def readable_rows(items: Any, kind: type[B]) -> Rows[B]:
-    """The rows of a list that are of this kind, without the others; ValueError when it is no list."""
+class Checkable(Protocol):
+    """A row that was read without a look at each of its fields."""
+
+    def check(self) -> None:
+        """Sees to the fields that may be anything; raises ValueError for a row of no use."""
+
+
+C = TypeVar("C", bound=Checkable)
+
+
+def checked_rows(rows: Iterable[C], dropped: int = 0) -> Rows[C]:
+    """The rows that are of use; ``dropped`` were none to begin with."""
+    kept = []
+    for row in rows:
+        try:
+            row.check()
+        except ValueError:
+            dropped += 1
+        else:
+            kept.append(row)
+    return Rows(tuple(kept), dropped)
+
+
+def readable_rows(items: Any, kind: type[C], *, texts: Sequence[str] = ()) -> Rows[C]:
+    """The rows of a list that are of this kind, without the others; ValueError when it is no list.
+
+    Members named in ``texts`` are as good as absent where they are no text.
+    """
     if not isinstance(items, list):
         raise ValueError("expected a list")
     rows, dropped = [], 0
     for item in items:
+        if texts and isinstance(item, dict):
+            item = {name: value for name, value in item.items() if name not in texts or isinstance(value, str)}
         try:
             rows.append(msgspec.convert(item, kind, strict=False))
         except (msgspec.MsgspecError, ArithmeticError):
             dropped += 1
-    return Rows(tuple(rows), dropped)
+    return checked_rows(rows, dropped)

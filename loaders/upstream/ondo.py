@@ -5,6 +5,7 @@ Source of the facts here: Ondo's GM Backend API 1.0.0 and its pages on endpoint 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from loaders.upstream.fields import (
     Unchecked,
     UpstreamRecord,
     amount_of,
+    checked_rows,
     member,
     readable_rows,
 )
@@ -46,7 +48,8 @@ class _TokenBalance(Struct, gc=False):
     holderAddress: _HolderAddress  # noqa: N815
     balance: Unchecked[Decimal]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """As any ``Checkable``."""
         self.balance = amount_of(self.balance)
 
 
@@ -60,6 +63,8 @@ class _Unread(Struct):
     tokenAddress: str  # noqa: N815
     tokenSymbol: str  # noqa: N815
     balances: list[Any]
+
+    def check(self) -> None: ...
 
 
 class _Answer(Struct):
@@ -137,25 +142,22 @@ _MARKETS = RowReader(MarketRecord)
 
 
 def _read_balances(answer: _Answer) -> Rows[BalanceRecord]:
-    rows = [
-        BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
-        for token in answer.tokens
-        for row in token.balances
-    ]
-    return Rows(tuple(rows))
+    return _records([(token, checked_rows(token.balances)) for token in answer.tokens])
 
 
 def _rescue_balances(body: Any) -> Rows[BalanceRecord]:
     tokens = readable_rows(member(body, "tokens"), _Unread)
-    rows, dropped = [], tokens.dropped
-    for token in tokens.rows:
-        balances = readable_rows(token.balances, _TokenBalance)
-        dropped += balances.dropped
-        rows += [
-            BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
-            for row in balances.rows
-        ]
-    return Rows(tuple(rows), dropped)
+    read = [(token, readable_rows(token.balances, _TokenBalance)) for token in tokens.rows]
+    return _records(read, tokens.dropped)
+
+
+def _records(read: Sequence[tuple[_Token | _Unread, Rows[_TokenBalance]]], dropped: int = 0) -> Rows[BalanceRecord]:
+    rows = [
+        BalanceRecord(token.tokenAddress, token.tokenSymbol, row.holderAddress.account, row.balance)
+        for token, balances in read
+        for row in balances.rows
+    ]
+    return Rows(tuple(rows), dropped + sum([balances.dropped for _, balances in read]))
 
 
 _BALANCES = AnswerReader(_Answer, _read_balances, _rescue_balances)

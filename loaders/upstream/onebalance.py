@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from loaders.upstream.fields import (
     Rows,
     Unchecked,
     UpstreamRecord,
+    checked_rows,
     exact_decimal,
     member,
     raw_amount,
@@ -36,7 +38,8 @@ class AssetBalanceRecord(Struct, gc=False):
     balance: Unchecked[int]
     fiatValue: Unchecked[Decimal]  # noqa: N815
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """As any ``Checkable``."""
         self.balance = raw_amount(self.balance)
         self.fiatValue = exact_decimal(self.fiatValue)
 
@@ -48,7 +51,8 @@ class AggregateRecord(Struct):
     balance: Unchecked[int]
     fiatValue: Unchecked[Decimal]  # noqa: N815
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """As any ``Checkable``."""
         self.balance = raw_amount(self.balance)
         self.fiatValue = exact_decimal(self.fiatValue)
 
@@ -59,6 +63,8 @@ class _AggregateWithParts(AggregateRecord):
 
 class _Parts(Struct):
     individualAssetBalances: list[Any]  # noqa: N815
+
+    def check(self) -> None: ...
 
 
 class _Answer(Struct):
@@ -169,10 +175,9 @@ class OneBalanceClient:
 
 def _read_balances(answer: _Answer) -> AggregatedBalance:
     aggregates = answer.balanceByAggregatedAsset
-    rows = [row for aggregate in aggregates for row in aggregate.individualAssetBalances]
-    return AggregatedBalance(
-        Rows((*rows, *answer.balanceBySpecificAsset)), Rows(tuple(aggregates)), *_accounts(answer.accounts)
-    )
+    parts = chain.from_iterable(aggregate.individualAssetBalances for aggregate in aggregates)
+    rows = checked_rows(chain(parts, answer.balanceBySpecificAsset))
+    return AggregatedBalance(rows, checked_rows(aggregates), *_accounts(answer.accounts))
 
 
 def _accounts(accounts: Any) -> tuple[Any, Any]:

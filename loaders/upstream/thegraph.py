@@ -20,9 +20,9 @@ from loaders.upstream.fields import (
     Rows,
     Unchecked,
     UpstreamRecord,
+    checked_rows,
     decimals_of,
     member,
-    optional_text,
     raw_amount,
     readable_rows,
 )
@@ -63,24 +63,21 @@ class SplBalanceRecord(Struct, gc=False):
     last_update_block_num: int
     last_update_timestamp: int
     amount: Unchecked[int]
-    account: Unchecked[str] = None  # type: ignore[assignment]  # seen to below
-    token_account: Unchecked[str | None] = None
-    """The same under another key, by the release; None once it is read."""
+    account: str = ""
+    token_account: str | None = None
+    """The same under another key, by the release; None once it is checked."""
     decimals: Unchecked[int | None] = None
-    name: Unchecked[str | None] = None
-    symbol: Unchecked[str | None] = None
-    uri: Unchecked[str | None] = None
+    name: str | None = None
+    symbol: str | None = None
+    uri: str | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """As any ``Checkable``."""
         self.amount = raw_amount(self.amount)
-        if self.token_account is not None:
-            self.account, self.token_account = self.token_account, None
-        if not isinstance(self.account, str):
-            raise ValueError("expected a token account")
         if self.decimals is not None:
             self.decimals = decimals_of(self.decimals)
-        if not type(self.name) is type(self.symbol) is type(self.uri) is str:
-            self.name, self.symbol, self.uri = map(optional_text, (self.name, self.symbol, self.uri))
+        if self.token_account is not None:
+            self.account, self.token_account = self.token_account, None
 
 
 class NativeBalanceRecord(Struct, gc=False):
@@ -91,7 +88,8 @@ class NativeBalanceRecord(Struct, gc=False):
     last_update_timestamp: int
     amount: Unchecked[int]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """As any ``Checkable``."""
         self.amount = raw_amount(self.amount)
 
 
@@ -129,12 +127,12 @@ class _NativeBalances(Struct):
 
 _SPL = AnswerReader(
     _SplBalances,
-    lambda answer: Rows(tuple(answer.data)),
-    lambda body: readable_rows(member(body, "data"), SplBalanceRecord),
+    lambda answer: checked_rows(answer.data),
+    lambda body: readable_rows(member(body, "data"), SplBalanceRecord, texts=("name", "symbol", "uri")),
 )
 _NATIVE = AnswerReader(
     _NativeBalances,
-    lambda answer: Rows(tuple(answer.data)),
+    lambda answer: checked_rows(answer.data),
     lambda body: readable_rows(member(body, "data"), NativeBalanceRecord),
 )
 _MINTS = RowReader(MintRecord)
