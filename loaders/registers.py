@@ -22,6 +22,10 @@ T_co = TypeVar("T_co", covariant=True)
 # Records and an index of them take about so many times the bytes of the JSON that they were read from.
 _MEMORY_PER_BYTE = 6
 
+# Balances are asked for when no field has wanted more for some ticks. They go first: an upstream that refuses a list
+# is not asked anything else for a while.
+_TICKS_BEHIND_BALANCES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class _Built(Generic[T_co]):
@@ -173,6 +177,8 @@ class Reading:
                 self._see(register, kept)
 
     async def _read(self, register: Register[object]) -> None:
+        for _ in range(_TICKS_BEHIND_BALANCES):
+            await asyncio.sleep(0)
         try:
             self._see(register, await register.fetch(self.deadline))
         except LoadError as error:
