@@ -60,8 +60,6 @@ _MAX_PLANS = 64
 """At so many places, by the values of variables in ``@skip`` and ``@include``, may one operation be compiled."""
 
 
-_BUILTINS = {"type": type, "list": list, "tuple": tuple}
-
 _TYPES: Mapping[str, type] = {
     definition.name: getattr(kind, "__supertype__", cast("type", kind)) for kind, definition in SCALARS.items()
 }
