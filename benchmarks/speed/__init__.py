@@ -1,0 +1,1 @@
+"""How fast the graph is, beside others that give the same answers from the same upstream."""
