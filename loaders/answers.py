@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from loaders.base import BatchLoader
 from loaders.caip import AccountAddress
 from loaders.records import Wants
@@ -13,8 +15,7 @@ from loaders.registers import Reading
 from loaders.source import EVERYTHING, Answer, Question, Scope, Source
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerKey:
+class AnswerKey(Struct, frozen=True):
     """What one field wants of one address.
 
     ``scope`` None wants whatever the other fields want, or everything when there are none. ``company`` are the
@@ -27,8 +28,7 @@ class AnswerKey:
     company: frozenset[AccountAddress]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A source's answer, and all scopes that the operation has asked of it for the address."""
 
     answer: Answer

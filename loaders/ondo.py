@@ -32,7 +32,17 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.registers import Reading, Register
-from loaders.source import Answer, Book, Question, Scope, Source, answered_report, failed_report, partial_report
+from loaders.source import (
+    EVERYTHING,
+    Answer,
+    Book,
+    Question,
+    Scope,
+    Source,
+    answered_report,
+    failed_report,
+    partial_report,
+)
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.ondo import (
@@ -202,6 +212,10 @@ class _OndoAnswer(Answer):
 
 # Ondo's Solana tokens are Token-2022 mints.
 _KINDS = {Namespace.EIP155: TokenKind.ERC20, Namespace.SOLANA: TokenKind.SPL_2022}
+_PARTS: Mapping[Namespace, Sequence[ChainId | None]] = {
+    namespace: [chain_id for chain_id in CHAIN_NAMES if chain_id.namespace is namespace] for namespace in Namespace
+}
+_ALL_PARTS = {namespace: frozenset(parts) for namespace, parts in _PARTS.items()}
 
 
 def _kind(asset_id: AssetId) -> TokenKind:
@@ -325,10 +339,12 @@ class OndoSource(Source):
 
     def parts(self, namespace: Namespace) -> Sequence[ChainId | None]:
         """Each of Ondo's chains in the namespace."""
-        return [chain_id for chain_id in CHAIN_NAMES if chain_id.namespace is namespace]
+        return _PARTS[namespace]
 
     def needed_parts(self, namespace: Namespace, scope: Scope) -> frozenset[ChainId | None]:
         """Each chain that the scope allows; none for token accounts, which Ondo does not tell apart."""
+        if scope is EVERYTHING:
+            return _ALL_PARTS[namespace]
         if scope.token_accounts is not None or not scope.allows_kind(_KINDS[namespace]):
             return frozenset()
         return frozenset(

@@ -66,8 +66,7 @@ def _index_balances(chain_id: ChainId, rows: Iterable[BalanceRecord], *, unreada
     return Held(by_holder, unreadable)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What one request is about: a chain, and an address on it, or one token, or both."""
 
     chain_id: ChainId
@@ -80,7 +79,7 @@ class Place:
     @property
     def whole(self) -> Place:
         """The same without the restriction to a token."""
-        return replace(self, token=None)
+        return self if self.token is None else Place(self.chain_id, self.address)
 
 
 def _encode(held: Held) -> bytes:

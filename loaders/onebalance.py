@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from loaders import amounts
 from loaders.cache import Lifetime

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, Flag, auto
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.errors import SourceErrorCode
@@ -180,8 +181,7 @@ class Aggregate:
     value: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """How one source did for some accounts on one chain; ``chain_id`` None when a call covers several chains.
 
     ``calls`` are the numbers of the upstream requests for the balances, none when they came from a cache.

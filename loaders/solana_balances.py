@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, reduce
 from operator import or_
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from loaders.base import run_all
@@ -33,8 +35,7 @@ _MINTS = Lifetime(600, 3_600, 86_400)
 _ROW_BYTES = 1_800
 
 
-@dataclass(frozen=True, slots=True)
-class RowFilter:
+class RowFilter(Struct, frozen=True):
     """What a request for token accounts is narrowed to: at most one of the lists; None does not narrow."""
 
     mints: frozenset[str] | None
@@ -131,8 +132,7 @@ class OwnerSol:
     error: ClassVar[LoadError | None] = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowsOf:
+class RowsOf(Struct, frozen=True):
     """A question for one owner's token accounts, through a filter whose lists are no longer than a plan allows."""
 
     owner: AccountAddress
@@ -147,8 +147,7 @@ class RowsOf:
         return f"{self.owner}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-@dataclass(frozen=True, slots=True)
-class SolOf:
+class SolOf(Struct, frozen=True):
     """A question for one owner's SOL."""
 
     owner: AccountAddress

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any, ClassVar, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders.caip import AccountAddress, AssetId, ChainId, Namespace
 from loaders.errors import LoadError
@@ -35,8 +37,7 @@ from loaders.upstream.http import Fetched
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Which observations are wanted; None leaves a dimension open. ``zero`` includes balances of zero."""
 
     sources: frozenset[HoldingSource] | None = None
@@ -92,8 +93,7 @@ KINDS: Mapping[Namespace, frozenset[TokenKind]] = {
 """What kinds of token there can be on the chains of a namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What one operation wants of one address, all its fields together.
 
     ``company`` are the addresses that it is read as one with. ``apart`` says that its figures must not be mixed

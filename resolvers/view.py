@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders.answers import AnswerKey, Asked
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
@@ -28,8 +30,7 @@ from resolvers.token import kind_of
 _ANSWERED = (SourceStatus.OK, SourceStatus.STALE)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What some accounts hold within a scope; ``holdings`` in no order, those of zero included.
 
     ``summed`` are the sets of accounts that each source's ``aggregates`` are over.
@@ -54,8 +55,7 @@ class View:
         return list(dict.fromkeys(report.source for report in asked if report.status is not SourceStatus.OK))
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(Struct, frozen=True):
     """What one source says of one address within some scopes."""
 
     source: HoldingSource
