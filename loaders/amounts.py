@@ -20,7 +20,9 @@ ZERO = Decimal(0)
 
 def plain(number: Decimal) -> str:
     """The number as text without exponent, trailing zeros or negative zero."""
-    text = format(number, "f")
+    text = str(number)
+    if "E" in text:
+        text = format(number, "f")
     if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
@@ -43,7 +45,7 @@ def is_sane(number: Decimal) -> bool:
 
 def whole(raw: int, decimals: int) -> Decimal:
     """Whole tokens of an integer number of smallest units."""
-    return Decimal(raw).scaleb(-decimals, _EXACT)
+    return _EXACT.scaleb(raw, -decimals)
 
 
 def raw(amount: Decimal, decimals: int) -> int | None:

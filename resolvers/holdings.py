@@ -23,7 +23,7 @@ from loaders.records import (
 from loaders.source import EVERYTHING, Book, Scope
 from resolvers.chain import Coin, by_number
 from resolvers.context import Context
-from resolvers.paging import Order, Page, PageArguments, Place, cut_page, fingerprint, sort_holdings
+from resolvers.paging import Order, Page, PageArguments, Place, check_page, cut_page, fingerprint, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
 from resolvers.token import GroupRecord, TokenRecord, build_token, described, find_group, kind_of, trust_of
 from resolvers.view import View, load_view
@@ -62,7 +62,7 @@ class Listing:
     arguments: PageArguments
 
     def __post_init__(self) -> None:
-        cut_page((), self.order, self.fingerprint, self.arguments)
+        check_page(self.order, self.fingerprint, self.arguments)
 
     @property
     def fingerprint(self) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from operator import attrgetter
-from typing import Any, Self
+from operator import attrgetter, itemgetter
+from typing import Any, Self, overload
 
 import orjson
 from msgspec import Struct
@@ -94,20 +94,43 @@ class Place(Struct, frozen=True, gc=False):
     id: str
 
 
+class Ordered(Sequence[tuple[Place, HoldingRecord]]):
+    """Holdings in order, each with its place; places are made when they are looked at."""
+
+    def __init__(self, holdings: Sequence[HoldingRecord], key_of: Callable[[HoldingRecord], _Key]) -> None:
+        self.holdings = holdings
+        self._key_of = key_of
+
+    def __len__(self) -> int:
+        return len(self.holdings)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Place, HoldingRecord]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ordered: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[Place, HoldingRecord] | Ordered:
+        if isinstance(index, slice):
+            return Ordered(self.holdings[index], self._key_of)
+        holding = self.holdings[index]
+        return Place(self._key_of(holding), holding.id), holding
+
+
 @dataclass(slots=True)
 class Page:
     """A run of an ordered list; ``listing`` is the fingerprint of that list."""
 
-    placed: Sequence[tuple[Place, HoldingRecord]]
+    placed: Ordered
     order: Order
     listing: str
     has_next: bool
     has_previous: bool
 
     @property
-    def holdings(self) -> list[HoldingRecord]:
+    def holdings(self) -> Sequence[HoldingRecord]:
         """The holdings of the run."""
-        return [holding for _, holding in self.placed]
+        return self.placed.holdings
 
     @property
     def cursors(self) -> list[str]:
@@ -129,12 +152,9 @@ class Page:
         return _write_cursor(place, self.order, self.listing)
 
 
-def _id_of(placed: tuple[Place, HoldingRecord]) -> str:
-    return placed[0].id
-
-
-def _key_of(placed: tuple[Place, HoldingRecord]) -> Any:
-    return placed[0].key
+def _id_of(holding: HoldingRecord) -> tuple[str, str]:
+    """What is in the order of ids, and need not be made: "/" comes before all that an address can go on with."""
+    return holding.account_id, holding.asset_id.local
 
 
 def fingerprint(*what: object) -> str:
@@ -144,19 +164,23 @@ def fingerprint(*what: object) -> str:
 
 def sort_holdings(
     holdings: Sequence[HoldingRecord], order: Order, symbol_of: Callable[[HoldingRecord], str | None]
-) -> list[tuple[Place, HoldingRecord]]:
-    """The holdings in order, each with its place."""
+) -> Ordered:
+    """The holdings in order."""
     key_of = _keys(order.field, symbol_of)
-    placed = [(Place(key_of(holding), holding.id), holding) for holding in holdings]
-    placed.sort(key=_id_of)
-    known = [item for item in placed if item[0].key is not None]
-    known.sort(key=_key_of, reverse=order.direction is OrderDirection.DESC)
-    return known + [item for item in placed if item[0].key is None]
+    keyed = [(key_of(holding), holding) for holding in sorted(holdings, key=_id_of)]
+    known = [item for item in keyed if item[0] is not None]
+    known.sort(key=itemgetter(0), reverse=order.direction is OrderDirection.DESC)
+    if len(known) < len(keyed):
+        known += [item for item in keyed if item[0] is None]
+    return Ordered([holding for _, holding in known], key_of)
 
 
-def cut_page(
-    placed: Sequence[tuple[Place, HoldingRecord]], order: Order, listing: str, arguments: PageArguments
-) -> Page:
+def check_page(order: Order, listing: str, arguments: PageArguments) -> None:
+    """Raises ``BadInputError`` for a page that cannot be, and for a cursor of another list or order."""
+    cut_page(Ordered((), lambda holding: None), order, listing, arguments)
+
+
+def cut_page(placed: Ordered, order: Order, listing: str, arguments: PageArguments) -> Page:
     """The page that the arguments describe; ``listing`` is the fingerprint of the list that cursors belong to."""
     arguments.check()
     start, end = 0, len(placed)
@@ -208,7 +232,7 @@ def _precedes(one: Place, other: Place, order: Order) -> bool:
     return ascending is (order.direction is OrderDirection.ASC)
 
 
-def _bisect(placed: Sequence[tuple[Place, HoldingRecord]], order: Order, found: Callable[[Place], bool]) -> int:
+def _bisect(placed: Ordered, order: Order, found: Callable[[Place], bool]) -> int:
     low, high = 0, len(placed)
     while low < high:
         middle = (low + high) // 2
