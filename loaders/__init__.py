@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from loaders.answers import AnswersByAddressLoader
 from loaders.base import BatchLoader, run_all
@@ -48,24 +48,67 @@ class Sources:
         }
 
 
-class Loaders:
-    """The loaders of one operation: whatever its fields ask, each source is asked once.
+class Readings:
+    """One operation's readings of the sources; the deadline of each begins with its first use."""
 
-    Balances older than ``max_age_seconds`` are renewed and waited for; None leaves it to each source.
-    """
-
-    def __init__(self, sources: Sources, *, max_age_seconds: float | None = None) -> None:
-        self.sources = sources.by_name
+    def __init__(self, sources: Sources, max_age_seconds: float | None) -> None:
         self._max_age_seconds = max_age_seconds
         self._timeout_seconds = sources.timeout_seconds
         self._operation_timeout_seconds = sources.operation_timeout_seconds
         self._ends_at = asyncio.get_running_loop().time() + sources.operation_timeout_seconds
-        self._readings: dict[HoldingSource, Reading] = {}
+        self._begun: dict[HoldingSource, Reading] = {}
+
+    def of(self, name: HoldingSource) -> Reading:
+        """The reading of a source."""
+        reading = self._begun.get(name)
+        if reading is None:
+            deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+            reading = self._begun[name] = Reading(min(deadline, self._ends_at), self._max_age_seconds)
+        return reading
+
+    def extend(self) -> None:
+        """Gives what is asked from now on a new deadline; what was answered stays as it is."""
+        now = asyncio.get_running_loop().time()
+        self._ends_at = now + self._operation_timeout_seconds
+        for reading in self._begun.values():
+            reading.deadline = min(now + self._timeout_seconds, self._ends_at)
+
+    def close(self) -> None:
+        """Cancels what is still being read."""
+        for reading in self._begun.values():
+            reading.close()
+
+    @property
+    def fresh_seconds(self) -> float | None:
+        """As of ``Loaders``."""
+        seconds = [reading.fresh_seconds for reading in self._begun.values()]
+        return min((some for some in seconds if some is not None), default=None)
+
+
+class Loaders:
+    """The loaders of one operation: whatever its fields ask, each source is asked once.
+
+    Balances older than ``max_age_seconds`` are renewed and waited for; None leaves it to each source. Once closed,
+    nothing here leads back to itself: it is let go without the garbage collector.
+    """
+
+    def __init__(self, sources: Sources, *, max_age_seconds: float | None = None) -> None:
+        self.sources = sources.by_name
+        self._readings = Readings(sources, max_age_seconds)
+        self.reading = self._readings.of
         self.answers = {
             name: AnswersByAddressLoader(source, partial(self.reading, name)) for name, source in self.sources.items()
         }
-        self.books = BooksByTokenLoader(self)
-        self.holders = HoldersByTokenLoader(self)
+
+    @cached_property
+    def books(self) -> BooksByTokenLoader:
+        """What all sources know of tokens."""
+        return BooksByTokenLoader(self)
+
+    @cached_property
+    def holders(self) -> HoldersByTokenLoader:
+        """Who holds tokens."""
+        return HoldersByTokenLoader(self)
 
     @property
     def fresh_seconds(self) -> float | None:
@@ -73,24 +116,18 @@ class Loaders:
 
         0 when anything failed, is stale, or lacks something.
         """
-        seconds = [reading.fresh_seconds for reading in self._readings.values()]
-        return min((some for some in seconds if some is not None), default=None)
+        return self._readings.fresh_seconds
 
     def extend(self) -> None:
         """Gives what is asked from now on a new deadline; what was answered stays as it is."""
-        now = asyncio.get_running_loop().time()
-        self._ends_at = now + self._operation_timeout_seconds
-        for reading in self._readings.values():
-            reading.deadline = min(now + self._timeout_seconds, self._ends_at)
+        self._readings.extend()
 
     def close(self) -> None:
         """Cancels what is still being fetched."""
-        for answers in self.answers.values():
-            answers.close()
-        self.books.close()
-        self.holders.close()
-        for reading in self._readings.values():
-            reading.close()
+        by_token = [self.__dict__.pop(name) for name in ("books", "holders") if name in self.__dict__]
+        for loader in (*self.answers.values(), *by_token):
+            loader.close()
+        self._readings.close()
 
     async def read_books(
         self, names: frozenset[HoldingSource] | None, wants: Wants, asset_ids: Sequence[AssetId] = ()
@@ -123,14 +160,6 @@ class Loaders:
     async def indexed_to(self, name: HoldingSource) -> AsOf | None:
         """How far a source has read the chain; None when it does not say."""
         return await self.sources[name].indexed_to(self.reading(name))
-
-    def reading(self, name: HoldingSource) -> Reading:
-        """This operation's reading of a source; its deadline begins with the first use."""
-        reading = self._readings.get(name)
-        if reading is None:
-            deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-            reading = self._readings[name] = Reading(min(deadline, self._ends_at), self._max_age_seconds)
-        return reading
 
 
 class BooksByTokenLoader(BatchLoader[tuple[AssetId, Wants], Mapping[HoldingSource, Book]]):

@@ -78,6 +78,8 @@ class BatchLoader(ABC, Generic[K, V]):
             value.cancel()
         for batch in self._batches:
             batch.cancel()
+        # It leads back to us, and who is let go shall need no garbage collector.
+        self._loader.batch_load_fn = None  # type: ignore[assignment]  # nothing is dispatched any more
 
     @abstractmethod
     async def fetch(self, keys: Sequence[K]) -> Mapping[K, V]:

@@ -186,7 +186,9 @@ class ReadThrough(Generic[K, V]):
 
     def _leave(self, flight: _Flight[K, V]) -> None:
         flight.waiting -= 1
-        if not flight.waiting and not flight.for_others and flight.task is not None and not flight.task.done():
+        if flight.waiting or flight.for_others or flight.task is None:
+            return
+        if not all(landed.done() for landed in flight.landed.values()):
             flight.task.cancel()
             self._forget(flight)
 
