@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import gc
 import logging
+import os
 import re
 import sys
 import warnings
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import prometheus_client
+from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.applications import Starlette
@@ -44,11 +49,14 @@ from schema.http.rate_limit import RateLimit
 from schema.http.refusal import too_busy
 from schema.http.serving import Server, is_no_clients_mistake
 from schema.http.settings import HttpSettings
+from schema.http.workers import run_workers
 
 _DEFAULTS = UpstreamSettings()
 _LIMITS = Limits()
 _DEEPEST = 150  # what recursion can stand
 _HTTP_DEFAULTS = HttpSettings()
+_PATH = "/graphql"
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus_client has it
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9.-]+")
 _NAMES = {
     "timeout_seconds": "upstream_timeout_seconds",
@@ -104,6 +112,7 @@ class Settings(BaseSettings):
     redis_timeout_seconds: float = Field(default=_DEFAULTS.redis_timeout_seconds, gt=0)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
     subgraph: bool = False
     demo: bool = False
     log_format: LogFormat = "auto"
@@ -306,7 +315,27 @@ class _Door:
             await self.graphql(scope, receive, note_and_send)
         except asyncio.CancelledError:  # the server stops, and has waited long enough
             if scope["type"] == "http" and not answering:
-                await too_busy("The server stops: try again.").response(scope, receive, send)
+                await SecurityHeaders(too_busy("The server stops: try again.").response)(scope, receive, send)
+
+
+class _Service(Starlette):
+    """Leads to the graph past its routes and what stands around them, unless a host has added something to that."""
+
+    def __init__(self, graph: ASGIApp, **options: Any) -> None:
+        super().__init__(**options)
+        self._graph = graph
+        self._own_middleware = len(self.user_middleware)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        graph, around = self._graph, super().build_middleware_stack()
+        if len(self.user_middleware) > self._own_middleware or self.exception_handlers:
+            return around
+
+        async def lead(scope: Scope, receive: Receive, send: Send) -> None:
+            straight = scope["type"] == "http" and scope["path"] == _PATH and not scope.get("root_path")
+            await (graph if straight else around)(scope, receive, send)
+
+        return lead
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -317,7 +346,7 @@ def create_app(settings: Settings) -> Starlette:
     trusted_documents, authenticator = settings.trusted, settings.authenticator
     door = _Door()
     hosts = _parts(settings.allowed_hosts)
-    entrance: ASGIApp = TrustedHostMiddleware(door, hosts, www_redirect=False) if hosts else door
+    entrance: ASGIApp = SecurityHeaders(TrustedHostMiddleware(door, hosts, www_redirect=False)) if hosts else door
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -356,10 +385,11 @@ def create_app(settings: Settings) -> Starlette:
             }
         )
 
-    app = Starlette(
+    app = _Service(
+        entrance,
         routes=[
-            Route("/graphql", entrance),
-            WebSocketRoute("/graphql", entrance),
+            Route(_PATH, entrance),
+            WebSocketRoute(_PATH, entrance),
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             Route("/metrics", _metrics),
@@ -376,7 +406,11 @@ async def _healthz(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    registry = prometheus_client.REGISTRY
+    if _METRICS_FOLDER in os.environ:  # of all workers
+        registry = prometheus_client.CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its package has no types for it
+    return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 async def _start_demo(stack: AsyncExitStack, settings: Settings) -> UpstreamSettings:
@@ -416,6 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--demo", action="store_true", default=None, help="serve simulated data; needs no key")
     parser.add_argument("--host", help="address to listen on (HOST, default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (PORT, default 8000)")
+    parser.add_argument("--workers", type=int, help="processes that serve (WORKERS, default 1)")
     parser.add_argument("--new-api-key", metavar="CLIENT", help="print a new key for a client, and serve nothing")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     if "new_api_key" in given:
@@ -430,18 +465,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
+    if settings.workers > 1:
+        configure_logs(settings.log_format, settings.log_level)
+        with TemporaryDirectory(prefix="walletgraph-metrics-") as folder:
+            os.environ.setdefault(_METRICS_FOLDER, folder)
+            return run_workers(partial(_build_server, settings), settings.host, settings.port, settings.workers)
+    with suppress(KeyboardInterrupt):
+        _build_server(settings).run()
+    return 0
+
+
+def _build_server(settings: Settings) -> Server:
+    """The server of this process, with whatever a process that serves needs."""
     configure_logs(settings.log_format, settings.log_level)
+    until_the_end = ExitStack()
+    until_the_end.enter_context(exported_spans(settings.otel_exporter_otlp_endpoint))
+    atexit.register(until_the_end.close)
     # An operation that its client leaves has fields that were not begun yet.
     warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     app = create_app(settings)
     gc.collect()
     gc.freeze()  # what lives as long as the process need not be looked through again and again
     gc.set_threshold(50_000, 20, 20)
-    with suppress(KeyboardInterrupt), exported_spans(settings.otel_exporter_otlp_endpoint):
-        Server(
-            app, settings.host, settings.port, settings.http, note=" (simulated data)" if settings.demo else ""
-        ).run()
-    return 0
+    notes = ["simulated data"] * settings.demo + [f"worker {os.getpid()}"] * (settings.workers > 1)
+    note = f" ({', '.join(notes)})" if notes else ""
+    return Server(app, settings.host, settings.port, settings.http, note=note)
 
 
 if __name__ == "__main__":

@@ -98,17 +98,15 @@ def check_variables(variables: Variables | None, limits: Limits) -> None:
     unread: list[tuple[Any, int]] = [(variables or {}, 0)]
     while unread:
         value, depth = unread.pop()
-        if isinstance(value, dict):
-            value = value.values()
-        elif isinstance(value, list):
+        if isinstance(value, list):
             limits.check("max_list_items", len(value))
         else:
-            continue
+            value = value.values()
         if depth > limits.max_nesting:
             raise TooLargeError("nesting", depth, limits.max_nesting)
         count += len(value)
         limits.check("max_variable_values", count)
-        unread.extend((item, depth + 1) for item in value)
+        unread += [(item, depth + 1) for item in value if isinstance(item, dict | list)]
 
 
 class _Reader:

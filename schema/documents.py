@@ -7,7 +7,22 @@ from functools import cached_property
 from typing import Any
 
 from cachetools import LRUCache
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Undefined,
+    coerce_input_value,
+    get_variable_values,
+    is_non_null_type,
+    parse,
+)
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource, input_is_nested_too_deeply
+from strawberry.types.graphql import OperationType
 
 from schema.compiled import Plans
 from schema.cost import Cost, check_variables, cost_of
@@ -16,7 +31,7 @@ from schema.increments import without_increments
 from schema.limits import Limits
 from schema.sizes import check_document
 from schema.tokens import check_text, have_short_names
-from schema.validation import validate
+from schema.validation import MAX_ERRORS, validate
 
 _MAX_NODES = 5
 _BYTES = 2_000
@@ -39,11 +54,7 @@ class ValidDocument:
         self.document = document
         self.bytes = bytes
         self.schema = schema
-        self._operations = {
-            one.name.value if one.name is not None else None: one
-            for one in document.definitions
-            if isinstance(one, OperationDefinitionNode)
-        }
+        self._operations = _operations(document)
         self._prepared: dict[str | None, Prepared] = {}
 
     @cached_property
@@ -64,28 +75,65 @@ class ValidDocument:
         return self._prepared[operation_name]
 
 
+class Executable:
+    """An operation within its document, and what the executor would find out each time anew."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self.document = document
+        self.operation = operation
+        self.fragment_definitions = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
+        self._schema = schema
+        self._definitions = operation.variable_definitions or ()
+        found = [get_variable_signature(schema, one) for one in self._definitions]
+        self._signatures = [one for one in found if isinstance(one, GraphQLVariableSignature)]  # of a valid one: all
+        self._plans = Plans(schema, operation)
+
+    def variable_values(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+        """The values of the operation's variables, or what is wrong with those that are given."""
+        sources, coerced = {}, {}
+        for signature in self._signatures:
+            name, type, default, _ = signature
+            value = given.get(name, Undefined)
+            if value is Undefined and default is None and not is_non_null_type(type):
+                sources[name] = VariableValueSource(signature)
+                continue
+            if value is Undefined or input_is_nested_too_deeply(value, type):
+                break
+            if (found := coerce_input_value(value, type)) is Undefined:
+                break
+            sources[name] = VariableValueSource(signature, value)
+            coerced[name] = found
+        else:
+            return VariableValues(sources, coerced)
+        # A default, or something wrong: it is found out, and told, as graphql-core does.
+        return get_variable_values(
+            self._schema, self._definitions, dict(given), max_errors=MAX_ERRORS, hide_suggestions=True
+        )
+
+
 class Prepared:
-    """An operation that may be executed."""
+    """An operation that may be executed: ``whole``, or ``plain``, without ``@defer`` and ``@stream``."""
 
     def __init__(self, valid: ValidDocument, operation: OperationDefinitionNode, cost: Cost) -> None:
-        self._valid = valid
         self.operation = operation
+        self.type = OperationType(operation.operation.value)
         self.cost = cost
-        self._plans = [
-            Plans(valid.schema, one)
-            for document in (valid.document, valid.without_increments)
-            for one in document.definitions
-            if isinstance(one, OperationDefinitionNode) and one.name == operation.name
-        ]
+        self.whole = self.plain = Executable(valid.schema, valid.document, operation)
+        if valid.without_increments is not valid.document:
+            plain = _operations(valid.without_increments)[_name(operation)]
+            self.plain = Executable(valid.schema, valid.without_increments, plain)
 
     @property
     def document(self) -> DocumentNode:
-        return self._valid.document
+        return self.whole.document
 
     @property
     def without_increments(self) -> DocumentNode:
         """The document less ``@defer`` and ``@stream``."""
-        return self._valid.without_increments
+        return self.plain.document
 
 
 class Documents:
@@ -147,6 +195,15 @@ class Documents:
         if errors:
             raise RefusedError([_invalid(error) for error in errors], document)
         return ValidDocument(self._schema, document, _BYTES + len(text) + _BYTES_PER_TOKEN * len(tokens))
+
+
+def _operations(document: DocumentNode) -> dict[str | None, OperationDefinitionNode]:
+    """The operations of a document by name."""
+    return {_name(one): one for one in document.definitions if isinstance(one, OperationDefinitionNode)}
+
+
+def _name(operation: OperationDefinitionNode) -> str | None:
+    return None if operation.name is None else operation.name.value
 
 
 def _documents(max_bytes: int) -> LRUCache[str, ValidDocument]:

@@ -46,25 +46,42 @@ def complete_errors(errors: Sequence[GraphQLError], document: DocumentNode | Non
     """
     arguments = _Arguments(document)
     for error in errors:
-        extensions = error.extensions or {}
-        if "code" in extensions:
-            continue
-        if isinstance(error, GraphQLSyntaxError):
-            error.message = shortened(error.message)
-            error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
-        elif (bad_input := _bad_input(error, arguments)) is not None:
-            error.message, error.extensions = bad_input
-        elif error.message.startswith(_OF_CLIENTS):
-            error.extensions = {**extensions, "code": BadInputError.code}
-        elif error.path is None and error.nodes and error.original_error is None:
-            error.message = shortened(error.message)
-            error.extensions = {**extensions, "code": "GRAPHQL_VALIDATION_FAILED"}
-        else:
-            error_id = secrets.token_hex(8)
-            field = next((node.name.value for node in error.nodes or () if isinstance(node, FieldNode)), None)
-            log.error("internal error", error_id=error_id, field=field, exc_info=_fault(error))
-            error.message = "Internal server error"
-            error.extensions = {"code": FAULT, "errorId": error_id}
+        if "code" not in (error.extensions or {}):
+            _complete(error, arguments)
+        if (error.extensions or {}).get("code") != FAULT:
+            _forget_frames(error)
+
+
+def _complete(error: GraphQLError, arguments: _Arguments) -> None:
+    extensions = error.extensions or {}
+    if isinstance(error, GraphQLSyntaxError):
+        error.message = shortened(error.message)
+        error.extensions = {**extensions, "code": "GRAPHQL_PARSE_FAILED"}
+    elif (bad_input := _bad_input(error, arguments)) is not None:
+        error.message, error.extensions = bad_input
+    elif error.message.startswith(_OF_CLIENTS):
+        error.extensions = {**extensions, "code": BadInputError.code}
+    elif error.path is None and error.nodes and error.original_error is None:
+        error.message = shortened(error.message)
+        error.extensions = {**extensions, "code": "GRAPHQL_VALIDATION_FAILED"}
+    else:
+        error_id = secrets.token_hex(8)
+        field = next((node.name.value for node in error.nodes or () if isinstance(node, FieldNode)), None)
+        log.error("internal error", error_id=error_id, field=field, exc_info=_fault(error))
+        error.message = "Internal server error"
+        error.extensions = {"code": FAULT, "errorId": error_id}
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Lets go of the frames that an error came through: they know it, and all of its operation."""
+    known: set[int] = set()
+    unread: list[BaseException | None] = [error]
+    while unread:
+        found = unread.pop()
+        if found is not None and id(found) not in known:
+            known.add(id(found))
+            found.__traceback__ = None
+            unread += [found.__cause__, found.__context__, getattr(found, "original_error", None)]
 
 
 def shortened(text: str) -> str:

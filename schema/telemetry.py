@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from cachetools import LRUCache
 from graphql import (
     DocumentNode,
     FieldNode,
@@ -22,17 +23,17 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
-    print_ast,
 )
 from prometheus_client import Counter, Histogram
 from strawberry.extensions import SchemaExtension
-from strawberry.types import ExecutionContext
 
 from loaders.upstream.calls import RequestLog, logging_requests
 from loaders.upstream.logs import log
 from loaders.upstream.tracing import OperationSpan, operation_span
 from resolvers.context import RequestContext
+from schema.documents import Executable
 from schema.errors import FAULT
+from schema.operation import Operation
 
 _OPERATIONS = Counter(
     "walletgraph_operations",
@@ -49,7 +50,6 @@ _SECONDS = Histogram(
 _FIELDS = Counter("walletgraph_fields", "GraphQL operations that select a field.", ["type", "field"])
 
 _MAX_NAME_LENGTH = 64
-_CACHED_DOCUMENTS = 1_000
 _SUBSCRIPTION = "subscription"
 
 
@@ -72,7 +72,18 @@ class OperationNames:
 
 
 _names = OperationNames(100)
-_counters: LRUCache[tuple[GraphQLSchema, bytes, str | None], Sequence[Counter]] = LRUCache(_CACHED_DOCUMENTS)
+_field_counters: WeakKeyDictionary[Executable, Sequence[Counter]] = WeakKeyDictionary()
+_log = log.bind()
+
+
+@cache
+def _operation_counter(name: str, type: str, outcome: str) -> Counter:
+    return _OPERATIONS.labels(name, type, outcome)
+
+
+@cache
+def _clock(name: str, outcome: str) -> Histogram:
+    return _SECONDS.labels(name, outcome)
 
 
 class Telemetry(SchemaExtension):
@@ -81,6 +92,7 @@ class Telemetry(SchemaExtension):
     Stands before the extensions that it tells about.
     """
 
+    execution_context: Operation
     _request: RequestContext
     _requests: RequestLog
 
@@ -99,7 +111,7 @@ class Telemetry(SchemaExtension):
 
     def on_execute(self) -> Iterator[None]:
         """Counts fields of what is valid."""
-        for counter in _field_counters(self.execution_context):
+        for counter in _counters(self.execution_context):
             counter.inc()
         yield
 
@@ -131,23 +143,26 @@ class Telemetry(SchemaExtension):
         else:
             outcome = "OK" if not errors else "FAILED" if result.data is None else "PARTIAL"
         codes = sorted({str((error.extensions or {}).get("code")) for error in errors})
-        _OPERATIONS.labels(name, type, outcome).inc()
+        _operation_counter(name, type, outcome).inc()
         if not lasts:
-            _SECONDS.labels(name, outcome).observe(seconds)
+            _clock(name, outcome).observe(seconds)
         span.set_outcome(name, type, outcome, fault=FAULT in codes)
-        log.info(
-            "operation",
-            operation=name,
-            type=type,
-            outcome=outcome,
-            milliseconds=round(seconds * 1_000, 3),
-            upstream_requests=dict(self._requests.requests),
-            codes=codes,
-        )
+        if _log.isEnabledFor(logging.INFO):
+            _log.info(
+                "operation",
+                operation=name,
+                type=type,
+                outcome=outcome,
+                milliseconds=round(seconds * 1_000, 3),
+                upstream_requests=dict(self._requests.requests),
+                codes=codes,
+            )
 
 
-def _operation(execution: ExecutionContext) -> OperationDefinitionNode | None:
+def _operation(execution: Operation) -> OperationDefinitionNode | None:
     """The operation that is meant; None when the document has none of this name, or is none."""
+    if execution.executable is not None:
+        return execution.executable.operation
     definitions = () if execution.graphql_document is None else execution.graphql_document.definitions
     operations = [definition for definition in definitions if isinstance(definition, OperationDefinitionNode)]
     return next((found for found in operations if _name(found) == execution.operation_name), None)
@@ -157,17 +172,15 @@ def _name(operation: OperationDefinitionNode) -> str | None:
     return None if operation.name is None else operation.name.value
 
 
-def _field_counters(execution: ExecutionContext) -> Sequence[Counter]:
+def _counters(execution: Operation) -> Sequence[Counter]:
     """One for each field that the operation selects."""
-    schema, document, operation = execution.schema._schema, execution.graphql_document, _operation(execution)
-    if document is None or operation is None:
+    executable = execution.executable
+    if executable is None:
         return ()
-    text = (execution.query or print_ast(document)).encode(errors="surrogatepass")
-    key = (schema, hashlib.sha256(text).digest(), execution.operation_name)
-    counters = _counters.get(key)
+    counters = _field_counters.get(executable)
     if counters is None:
-        fields = selected_fields(schema, document, operation)
-        counters = _counters[key] = [_FIELDS.labels(*field) for field in fields]
+        fields = selected_fields(execution.schema._schema, executable.document, executable.operation)
+        counters = _field_counters[executable] = [_FIELDS.labels(*field) for field in fields]
     return counters
 
 

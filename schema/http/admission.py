@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from prometheus_client import Counter, Gauge
 
@@ -24,28 +23,50 @@ class Admission:
         self._max_waiting = max_waiting
         self._max_wait_seconds = max_wait_seconds
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    def place(self) -> AbstractAsyncContextManager[None]:
         """A place as long as the context lasts; 503 for who is one too many, or has waited too long.
 
         Raises ``RequestError``.
         """
+        return _Place(self)
+
+    async def enter(self) -> None:
+        """Takes a place; raises ``RequestError``."""
         if not await self._enter():
             _REFUSED.inc()
             raise too_busy("The server has too much to do: try again.")
         _RUNNING.inc()
-        try:
-            yield
-        finally:
-            _RUNNING.dec()
-            self._places.leave()
+
+    def leave(self) -> None:
+        """Gives a place back."""
+        _RUNNING.dec()
+        self._places.leave()
 
     async def _enter(self) -> bool:
-        if not self._places.is_free and self._places.waiting >= self._max_waiting:
+        places = self._places
+        if places.is_free:
+            await places.enter(0)
+            return True
+        if places.waiting >= self._max_waiting:
             return False
         with _WAITING.track_inprogress():
             try:
-                await self._places.enter(asyncio.get_running_loop().time() + self._max_wait_seconds)
+                await places.enter(asyncio.get_running_loop().time() + self._max_wait_seconds)
             except TimeoutError:
                 return False
         return True
+
+
+class _Place:
+    """One place: what ``asynccontextmanager`` would make, for a tenth of its time."""
+
+    __slots__ = ("_admission",)
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    async def __aenter__(self) -> None:
+        await self._admission.enter()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._admission.leave()

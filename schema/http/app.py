@@ -22,6 +22,7 @@ from schema.http.browsers import CrossSiteGuard, Origins, SecurityHeaders, with_
 from schema.http.compression import Compression
 from schema.http.disconnect import CancelOnDisconnect
 from schema.http.endpoint import Endpoint
+from schema.http.headers import first, values
 from schema.http.persisted import TrustedDocuments
 from schema.http.rate_limit import RateLimit
 from schema.http.settings import HttpSettings
@@ -30,7 +31,7 @@ from schema.http.websocket import WebSocketServer
 from schema.playground import Playground
 
 _DEMO_NOTE = "Simulated data: nothing here is on any chain, and no price is a market's."
-_TRACE_HEADERS = ("traceparent", "tracestate")
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
 class GraphQLApp:
@@ -106,10 +107,10 @@ class GraphQLApp:
     def _context(self, request: HTTPConnection) -> RequestContext:
         return RequestContext(
             self._sources,
-            trace=request.headers.get("x-walletgraph-trace") == "1",
+            trace=first(request.scope, b"x-walletgraph-trace") == "1",
             extensions=self._extensions,
             # A list of trace states may come in parts; two parents make none.
-            headers={name: ",".join(request.headers.getlist(name)) for name in _TRACE_HEADERS},
+            headers={name.decode(): ",".join(values(request.scope, name)) for name in _TRACE_HEADERS},
             watches=self._watches,
         )
 

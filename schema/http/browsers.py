@@ -18,10 +18,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schema.http.headers import first, values
 from schema.http.refusal import REFUSED, RequestError, turn_away
 
 ANY = "*"
@@ -47,15 +47,15 @@ _ASKED_FOR = (
 _EXPOSED = ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate")
 _MAX_AGE_SECONDS = 7_200
 _NEED_NO_PREFLIGHT = ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
-_PREFLIGHTED = frozenset(_ASKED_FOR) - {"content-type"}
+_PREFLIGHTED = frozenset(name.encode() for name in _ASKED_FOR if name != "content-type")
 
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",  # says nothing to requests that CORS allows
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),  # says nothing to requests that CORS allows
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
 
 class Origins:
@@ -74,22 +74,22 @@ class Origins:
         """Whether a request or the handshake of a WebSocket is from an allowed page, one of ours, or from no page."""
         if ANY in self.allowed:
             return True
-        headers = Headers(scope=scope)
-        origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
+        origins, sites = values(scope, b"origin"), values(scope, b"sec-fetch-site")
         if len(origins) == 1 and origins[0].lower() in self.allowed:
             return True
         if sites:
             return _OWN_SITES.issuperset(sites)
-        return not origins or (len(origins) == 1 and _is_same_origin(origins[0], headers.getlist("host")))
+        return not origins or (len(origins) == 1 and _is_same_origin(origins[0], values(scope, b"host")))
 
     def may_be_unasked(self, scope: Scope) -> bool:
         """Whether a request that names no origin may be from a page of another site, which did not ask first."""
-        headers = Headers(scope=scope)
-        if ANY in self.allowed or "origin" in headers or "sec-fetch-site" in headers:
+        if ANY in self.allowed or not first(scope, b"user-agent").lower().startswith("mozilla/"):
             return False
-        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        asked = content_type not in _NEED_NO_PREFLIGHT or not _PREFLIGHTED.isdisjoint(headers.keys())
-        return headers.get("user-agent", "").lower().startswith("mozilla/") and not asked
+        names = {name for name, _ in scope["headers"]}
+        if b"origin" in names or b"sec-fetch-site" in names:
+            return False
+        content_type = first(scope, b"content-type").partition(";")[0].strip().lower()
+        return content_type in _NEED_NO_PREFLIGHT and _PREFLIGHTED.isdisjoint(names)
 
 
 def _canonical(origin: str) -> str:
@@ -162,10 +162,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_strictly(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                message.setdefault("headers", [])
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = list(message.get("headers", ()))
+                own = dict(headers)
+                message["headers"] = headers + [header for header in _SECURITY_HEADERS if header[0] not in own]
             await send(message)
 
         await self._app(scope, receive, send_strictly)

@@ -35,11 +35,12 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-            if self._timer is None:
-                self._start_timer()
         super().data_received(data)
-        if self._in_head and self._head_bytes > self.max_head_bytes:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if self._in_head and self._head_bytes:  # most heads come at once: no timer for those
+            if self._head_bytes > self.max_head_bytes:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif self._timer is None:
+                self._start_timer()
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -13,6 +14,8 @@ MULTIPART = "multipart/mixed"
 HTML = "text/html"
 
 _MAX_LENGTH = 4_096
+_SHORT = 256
+_REMEMBERED = 64
 _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -39,6 +42,24 @@ class Accept:
     def __init__(self, header: str) -> None:
         self.ranges = _parse(header) if header.strip() else (MediaRange("*/*", {}, 1.0),)
 
+    @classmethod
+    def of(cls, header: str) -> Accept:
+        """The same, read once where many requests can have it."""
+        return _read(header) if len(header) <= _SHORT else cls(header)
+
+    @cached_property
+    def one_result(self) -> str | None:
+        """The media type of one result; None where the client takes none."""
+        best = self.best(JSON, GRAPHQL_RESPONSE)
+        if best is None and self.named(MULTIPART):
+            return JSON  # what it wanted cannot be had: it is told why all the same (RFC 9110, section 12.4.1)
+        return best
+
+    @cached_property
+    def prefers_events(self) -> bool:
+        """Whether one result is wanted as an event stream: many clients list that beside what they want first."""
+        return bool(self.named(EVENT_STREAM)) and self.best(EVENT_STREAM, JSON, GRAPHQL_RESPONSE) == EVENT_STREAM
+
     def weight(self, media_type: str) -> float:
         """How much a client wants a media type, by the range that means it most closely; 0: it does not take it."""
         found = max(self.ranges, key=lambda one: one.specificity(media_type), default=None)
@@ -59,9 +80,16 @@ class Accept:
         return next(named, len(self.ranges))
 
 
+@lru_cache(_REMEMBERED)
+def _read(header: str) -> Accept:
+    return Accept(header)
+
+
 def accepts_gzip(header: str) -> bool:
     """Whether an ``Accept-Encoding`` header takes gzip."""
-    weights = {one.media_type: one.weight for one in _parse(header)}
+    if not header:
+        return False
+    weights = {one.media_type: one.weight for one in Accept.of(header).ranges}
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 

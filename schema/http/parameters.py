@@ -67,7 +67,7 @@ class Parameters:
 def read_json(text: str | bytes, what: str) -> Any:
     """JSON by RFC 8259, in UTF-8; raises ``RequestError`` that calls it ``what``."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_refuse)
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError:
         raise RequestError(400, f"{what} is not UTF-8.") from None
     except RecursionError:
@@ -78,3 +78,6 @@ def read_json(text: str | bytes, what: str) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

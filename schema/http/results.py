@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from graphql import GraphQLError
+from starlette.types import Receive, Scope, Send
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
@@ -53,3 +55,21 @@ def to_json(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:  # a lone surrogate, quoted from a client's own input
         return json.dumps(value).encode()
+
+
+class Answer:
+    """An HTTP response in one part, as an ASGI application."""
+
+    __slots__ = ("_body", "_headers", "_status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes | None = None) -> None:
+        """Without a body it has no length either, as that of a 304."""
+        self._status = status
+        self._headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        if body is not None:
+            self._headers.append((b"content-length", b"%d" % len(body)))
+        self._body = body or b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})

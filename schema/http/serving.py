@@ -13,8 +13,8 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from schema.http.head import BoundedHeadProtocol
 from schema.http.settings import HttpSettings
+from schema.http.writing import JoiningProtocol
 
 _CLIENTS_MISTAKES = (
     "Invalid UTF-8 sequence received from client",
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
             log_config=None,  # its logs go where all others go
             log_level="warning",
             access_log=False,  # addresses and queries are in the lines of requests
-            http=BoundedHeadProtocol,
+            http=JoiningProtocol,
             ws_max_size=settings.max_body_bytes,
             ws_ping_interval=settings.heartbeat_seconds,
             ws_ping_timeout=settings.heartbeat_seconds,

@@ -6,26 +6,26 @@ Statuses are those of the draft of May 2025: 400 for a request that cannot be ex
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from graphql.execution import InitialIncrementalExecutionResult
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from loaders.upstream.logs import log
 from schema.http import media
+from schema.http.body import read_body
 from schema.http.caching import NO_STORE, cache_control, entity_tag, matches
 from schema.http.endpoint import ContextValue, Endpoint
+from schema.http.headers import first, values
 from schema.http.incremental import CurrentFormat, DeferSpec20220824, IncrementalFormat
 from schema.http.parameters import Parameters, read_json
 from schema.http.refusal import RequestError
-from schema.http.results import fault, formatted, is_request_error, status_of, to_json
+from schema.http.results import Answer, fault, formatted, is_request_error, status_of, to_json
 from schema.http.streams import (
     EventStream,
     Feed,
@@ -35,7 +35,7 @@ from schema.http.streams import (
     StreamFormat,
 )
 
-RenderPlayground = Callable[[Request], Response]
+RenderPlayground = Callable[[Request], ASGIApp]
 
 _METHODS = ("GET", "HEAD", "POST")
 
@@ -68,7 +68,8 @@ class GraphQLView:
             except RequestError as error:
                 response = self._refuse(request, error)
             except Exception as error:
-                response = self._json_response(500, formatted(fault(error)), media.JSON, {"Cache-Control": NO_STORE})
+                headers = {"Cache-Control": NO_STORE}
+                response = self._json(500, to_json(formatted(fault(error))), media.JSON, headers)
             try:
                 await response(scope, receive, send)
             except TimeoutError:
@@ -79,7 +80,7 @@ class GraphQLView:
         if request.method not in _METHODS:
             raise RequestError(405, "Ask by GET or POST.", headers={"Allow": ", ".join(_METHODS)})
         accept = _accept(request)
-        query = request.query_params.multi_items()
+        query = [] if request.method == "POST" else request.query_params.multi_items()
         if request.method != "POST" and not query and self._playground is not None and accept.named(media.HTML):
             return self._playground(request)
         await self._endpoint.charge(request, 1)  # before the body costs anything
@@ -96,20 +97,22 @@ class GraphQLView:
         return await self._execute(request, accept, parameters, text, stack)
 
     async def _read_body(self, request: Request) -> Any:
-        name, _, parameters = request.headers.get("content-type", "").partition(";")
-        charset = dict(_parameters(parameters)).get("charset", "utf-8")
-        if name.strip().lower() != media.JSON or charset.lower() not in ("utf-8", "utf8"):
-            raise RequestError(415, "Expected a body of application/json in UTF-8.")
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
+        content_type = first(request.scope, b"content-type")
+        if content_type != media.JSON:
+            name, _, parameters = content_type.partition(";")
+            charset = dict(_parameters(parameters)).get("charset", "utf-8")
+            if name.strip().lower() != media.JSON or charset.lower() not in ("utf-8", "utf8"):
+                raise RequestError(415, "Expected a body of application/json in UTF-8.")
+        if first(request.scope, b"content-encoding", "identity").lower() != "identity":
             raise RequestError(415, "Expected a body that is not compressed.")
-        return read_json(await request.body(), "The body")
+        return read_json(await read_body(request.receive), "The body")
 
     # One result
 
     async def _execute(
         self, request: Request, accept: media.Accept, parameters: Parameters, text: str, stack: AsyncExitStack
     ) -> ASGIApp:
-        if (events := _prefers_events(accept)) or _takes_increments(accept, text):
+        if (events := accept.prefers_events) or _takes_increments(accept, text):
             return await self._execute_in_parts(request, accept, parameters, text, stack, events=events)
         media_type = _single(accept)
         async with self._endpoint.admission.place():
@@ -141,7 +144,7 @@ class GraphQLView:
         async with self._endpoint.admission.place():
             results = await asyncio.gather(*map(self._execute_one, batch, contexts))
         headers = {"Cache-Control": NO_STORE if any(result.errors for result in results) else self._kept(contexts)}
-        return self._json_response(200, [formatted(result) for result in results], media.JSON, headers)
+        return self._json(200, to_json([formatted(result) for result in results]), media.JSON, headers)
 
     async def _execute_one(self, parameters: Parameters, context: ContextValue) -> ExecutionResult:
         try:
@@ -159,18 +162,16 @@ class GraphQLView:
         result: ExecutionResult,
         context: ContextValue,
         parameters: Parameters,
-    ) -> Response:
+    ) -> ASGIApp:
         self._remember(parameters, result)
         status = status_of(result) if media_type == media.GRAPHQL_RESPONSE else 200
+        body = to_json(formatted(result))
         headers = {"Cache-Control": NO_STORE if result.errors else self._kept([context])}
-        response = self._json_response(status, formatted(result), media_type, headers)
         if request.method != "POST" and status == 200 and headers["Cache-Control"] != NO_STORE:
-            tag = entity_tag(bytes(response.body))
-            response.headers["ETag"] = tag
-            if matches(", ".join(request.headers.getlist("if-none-match")), tag):
-                kept = {name: response.headers[name] for name in ("cache-control", "vary", "etag")}
-                return Response(status_code=304, headers=kept)
-        return response
+            headers["ETag"] = entity_tag(body)
+            if matches(", ".join(values(request.scope, b"if-none-match")), headers["ETag"]):
+                return Answer(304, {**headers, "Vary": self._vary})
+        return self._json(status, body, media_type, headers)
 
     def _remember(self, parameters: Parameters, result: ExecutionResult) -> None:
         if not is_request_error(result):
@@ -182,16 +183,16 @@ class GraphQLView:
         lifetimes = [lifetime for context in contexts for lifetime in context.lifetimes]
         return cache_control(lifetimes, private=self._private)
 
-    def _json_response(self, status: int, body: Any, media_type: str, headers: dict[str, str]) -> Response:
+    def _json(self, status: int, body: bytes, media_type: str, headers: Mapping[str, str]) -> ASGIApp:
         content_type = f"{media_type}; charset=utf-8"
-        return Response(to_json(body), status, {**headers, "Vary": self._vary, "Content-Type": content_type})
+        return Answer(status, {**headers, "Vary": self._vary, "Content-Type": content_type}, body)
 
-    def _refuse(self, request: Request, error: RequestError) -> Response:
+    def _refuse(self, request: Request, error: RequestError) -> ASGIApp:
         media_type = _accept(request).best(media.JSON, media.GRAPHQL_RESPONSE) or media.JSON
         status = error.status
         if error.code == "PERSISTED_QUERY_NOT_FOUND" and media_type == media.JSON:
             status = 200  # a step of Apollo's protocol, which clients take for a lost connection otherwise
-        return self._json_response(status, error.body, media_type, error.headers)
+        return self._json(status, to_json(error.body), media_type, error.headers)
 
     # Several parts
 
@@ -289,24 +290,14 @@ class GraphQLView:
 
 
 def _accept(request: Request) -> media.Accept:
-    return media.Accept(", ".join(Headers(scope=request.scope).getlist("accept")))
+    return media.Accept.of(", ".join(values(request.scope, b"accept")))
 
 
 def _single(accept: media.Accept) -> str:
     """The media type of one result; raises ``RequestError`` where the client takes none."""
-    best = accept.best(media.JSON, media.GRAPHQL_RESPONSE)
-    if best is None and accept.named(media.MULTIPART):
-        return media.JSON  # what it wanted cannot be had: it is told why all the same (RFC 9110, section 12.4.1)
-    if best is None:
+    if accept.one_result is None:
         raise RequestError(406, "Answers are application/graphql-response+json or application/json.")
-    return best
-
-
-def _prefers_events(accept: media.Accept) -> bool:
-    """Whether one result is wanted as an event stream: many clients list that beside what they want first."""
-    if not accept.named(media.EVENT_STREAM):
-        return False
-    return accept.best(media.EVENT_STREAM, media.JSON, media.GRAPHQL_RESPONSE) == media.EVENT_STREAM
+    return accept.one_result
 
 
 def _takes_increments(accept: media.Accept, text: str) -> bool:
