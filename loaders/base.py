@@ -78,8 +78,8 @@ class BatchLoader(ABC, Generic[K, V]):
             value.cancel()
         for batch in self._batches:
             batch.cancel()
-        # It leads back to us, and who is let go shall need no garbage collector.
-        self._loader.batch_load_fn = None  # type: ignore[assignment]  # nothing is dispatched any more
+        # What was there leads back to us, and who is let go shall need no garbage collector.
+        self._loader.batch_load_fn = _closed
 
     @abstractmethod
     async def fetch(self, keys: Sequence[K]) -> Mapping[K, V]:
@@ -104,3 +104,8 @@ def _retrieve(value: asyncio.Future[Any]) -> None:
     """Takes note of an exception, also where nobody waits for it any more."""
     if not value.cancelled():
         value.exception()
+
+
+async def _closed(keys: object) -> Any:
+    """The batch of a loader that is closed."""
+    raise asyncio.CancelledError

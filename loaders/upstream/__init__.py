@@ -1,4 +1,4 @@
-"""The three REST upstreams behind one HTTP session, and the store that replicas share."""
+"""The three REST upstreams over the same connections, and the store that replicas share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import aiohttp
 from loaders.upstream.background import Background
 from loaders.upstream.breaker import Breaker, BreakerState
 from loaders.upstream.budget import Budget
-from loaders.upstream.http import HttpClient, RequestPolicy, fingerprint
+from loaders.upstream.http import Connections, HttpClient, RequestPolicy, fingerprint
 from loaders.upstream.ondo import OndoClient
 from loaders.upstream.onebalance import OneBalanceClient
 from loaders.upstream.retries import RetryBudget
@@ -80,7 +80,7 @@ class UpstreamSettings:
 
 
 class Upstreams:
-    """Clients of the upstreams that have a key, None for the others; ``async with`` opens their session."""
+    """Clients of the upstreams that have a key, None for the others; ``async with`` opens their connections."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
         """Raises ValueError for a plan of The Graph or a URL of Redis that cannot be read."""
@@ -89,7 +89,7 @@ class Upstreams:
         self.store: SharedStore | None = None
         if settings.redis_url:
             self.store = SharedStore(settings.redis_url, settings.redis_timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: Connections | None = None
         self._clients: dict[str, HttpClient | None] = dict.fromkeys(("ONDO_GM", "ONEBALANCE", "SOLANA_SPL"))
         self.ondo: OndoClient | None = None
         self.onebalance: OneBalanceClient | None = None
@@ -196,32 +196,27 @@ class Upstreams:
             return "NOT_CONFIGURED"
         return "OK" if self.store.available else "UNAVAILABLE"
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened(self) -> Connections:
+        if self._connections is None:
             raise RuntimeError("the upstreams are not open: wrap the application's life in `async with upstreams:`")
-        return self._session
+        return self._connections
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+        self._connections = Connections(
+            aiohttp.TCPConnector(
                 limit=_CONNECTIONS,
                 ttl_dns_cache=_DNS_CACHE_SECONDS,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "walletgraph"},
-            timeout=aiohttp.ClientTimeout(total=None),
+            )
         )
-        # Else it repeats a request by itself when a connection is lost, and no budget knows of it.
-        self._session._retry_connection = False
         if self.store is not None:
             await self.store.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.background.close()
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
         if self.store is not None:
             await self.store.close()

@@ -7,6 +7,7 @@ import math
 import time
 import uuid
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 
 from loaders.errors import CircuitOpenError
@@ -16,6 +17,7 @@ from loaders.upstream.metrics import BREAKER_STATE
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore, SharedStoreError
 
 _WINDOW_SECONDS = 30.0
+_SLICE_SECONDS = 0.1
 _LONGEST_OPEN_SECONDS = 60.0
 _PROBE_SECONDS = 15.0
 
@@ -45,6 +47,15 @@ class BreakerState(Enum):
     OPEN = 2
 
 
+@dataclass(slots=True)
+class _Slice:
+    """How many requests ended within a fraction of a second, and how many of them as failures."""
+
+    since: float
+    requests: int = 0
+    failures: int = 0
+
+
 class Breaker:
     """Opens when at least ``failure_rate`` of at least ``min_requests`` within 30 s failed; 0 as rate: never.
 
@@ -71,8 +82,8 @@ class Breaker:
         self._replica = uuid.uuid4().hex
         self._shared = shared
         self._keys = [f"{KEY_PREFIX}:breaker:{shared_name}:{part}" for part in ("open", "tripped", "probe")]
-        self._outcomes: deque[tuple[float, bool]] = deque()
-        self._failures = 0
+        self._slices: deque[_Slice] = deque()
+        self._requests = self._failures = 0
         self._open_until = 0.0
         self._tripped = False
         self._told = False  # whether the other replicas know
@@ -95,7 +106,8 @@ class Breaker:
             raise CircuitOpenError(retry_after_seconds=math.ceil(self._open_until - now))
         if self._tripped and now < self._probe_until:
             raise CircuitOpenError(retry_after_seconds=1)
-        await self._heed_others()
+        if self._shared is not None:
+            await self._heed_others(self._shared)
         if self._tripped:
             self._probe_until = time.monotonic() + _PROBE_SECONDS
         return self._tripped
@@ -111,23 +123,25 @@ class Breaker:
                 await (self._close() if ok else self._open())
         elif self._failure_rate and ok is not None:
             self._count(ok)
-            if len(self._outcomes) >= self._min_requests and self._failures >= self._failure_rate * len(
-                self._outcomes
-            ):
+            if self._requests >= self._min_requests and self._failures >= self._failure_rate * self._requests:
                 await self._open()
 
     def _count(self, ok: bool) -> None:
-        now = time.monotonic()
-        self._outcomes.append((now, ok))
+        now, slices = time.monotonic(), self._slices
+        if not slices or slices[-1].since <= now - _SLICE_SECONDS:
+            slices.append(_Slice(now))
+            while slices[0].since < now - _WINDOW_SECONDS:
+                past = slices.popleft()
+                self._requests -= past.requests
+                self._failures -= past.failures
+        slices[-1].requests += 1
+        slices[-1].failures += not ok
+        self._requests += 1
         self._failures += not ok
-        while self._outcomes[0][0] < now - _WINDOW_SECONDS:
-            self._failures -= not self._outcomes.popleft()[1]
 
-    async def _heed_others(self) -> None:
-        if self._shared is None:
-            return
+    async def _heed_others(self, shared: SharedStore) -> None:
         try:
-            said = int(await self._shared.run(_ADMIT, self._keys, [int(_PROBE_SECONDS * 1_000), self._replica]))
+            said = int(await shared.run(_ADMIT, self._keys, [int(_PROBE_SECONDS * 1_000), self._replica]))
         except SharedStoreError:
             return
         except asyncio.CancelledError:
@@ -150,8 +164,8 @@ class Breaker:
         self._tripped = self._told = False
         self._open_until = self._probe_until = 0.0
         self._open_seconds = self._first_open_seconds
-        self._outcomes.clear()
-        self._failures = 0
+        self._slices.clear()
+        self._requests = self._failures = 0
 
     async def _open(self) -> None:
         milliseconds = int(self._open_seconds * 1_000)

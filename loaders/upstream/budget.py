@@ -92,10 +92,13 @@ _EXHAUSTED: type[LoadError] = BudgetExhaustedError
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request; with ``renewal`` if the other replicas know of it."""
+    """Leave to send one request; with ``renewal`` if the other replicas know of it, by this ``id``."""
 
-    id: str
+    id: str = ""
     renewal: asyncio.Task[None] | None = None
+
+
+_OURS_ALONE = Permit()
 
 
 class Budget:
@@ -128,7 +131,7 @@ class Budget:
         self._connections = Turnstile(self._places)
         self._head = Turnstile(lambda: 1)
         self._sent = 0
-        self._log: deque[float] = deque()
+        self._log: deque[float] = deque(maxlen=max(requests_per_minute or 0, _LARGEST_LIMIT))
         self._silent_until = 0.0
         self._silent_for: type[LoadError] = UpstreamRateLimitedError
         RUNNING.labels(name).set_function(lambda: self._sent)
@@ -147,6 +150,10 @@ class Budget:
         after which there is budget again, what the upstream failed with while it asked for silence, and
         ``UpstreamTimeoutError`` when all connections stay busy.
         """
+        if self._is_open():
+            self._connections.inside += 1
+            self._sent += 1
+            return _OURS_ALONE
         self._refuse_in_vain(deadline)
         try:
             await self._connections.enter(deadline)
@@ -175,10 +182,12 @@ class Budget:
         """
         now = time.monotonic()
         self._sent -= 1
-        self._log.append(now)
-        used_upstream = 0 if headers is None else self._learn(headers)
-        if permit.renewal is None:  # else the shared log has the requests of others
-            self._log.extend([now] * (used_upstream - self._used()))
+        used_upstream = 0
+        if self._limit or self._learns_limit:  # else nobody counts
+            used_upstream = 0 if headers is None else self._learn(headers)
+            self._log.append(now)
+            if permit.renewal is None:  # else the shared log has the requests of others
+                self._log.extend([now] * (used_upstream - self._used()))
         silence = 0.0 if failure is None else min(failure.retry_after_seconds or 0, _LONGEST_SILENCE_SECONDS)
         if failure is not None and now + silence > self._silent_until:
             self._silent_until, self._silent_for = now + silence, type(failure)
@@ -189,6 +198,16 @@ class Budget:
         self._connections.leave()
         if told is not None:  # the next one here must find the connection free; what cancels us stops it not
             await asyncio.shield(told)
+
+    def _is_open(self) -> bool:
+        """Whether nothing stands in the way of one more request, and no other replica is to be asked."""
+        return (
+            (self._shared is None or self._limit == 0)
+            and self._connections.inside == self._sent  # else one of them has still to move
+            and self._connections.is_free
+            and self._silent_until <= time.monotonic()
+            and (not self._limit or self._wait_for_budget(0) <= 0)
+        )
 
     def _places(self) -> int:
         if self._fixed_connections is not None:
@@ -246,9 +265,9 @@ class Budget:
 
     async def _enter_shared(self) -> tuple[Permit | None, float, type[LoadError]]:
         """A permit, or how long to wait for one and what stands in the way."""
-        identity = uuid.uuid4().hex
         if self._shared is None or self._limit == 0:
-            return Permit(identity), 0.0, _EXHAUSTED
+            return _OURS_ALONE, 0.0, _EXHAUSTED
+        identity = uuid.uuid4().hex
         limit = -1 if self._limit is None else self._limit
         places = self._places()
         args = [
@@ -262,7 +281,7 @@ class Budget:
         try:
             said, milliseconds, learned = await self._shared.run(_ENTER, self._keys, args)
         except SharedStoreError:
-            return Permit(identity), 0.0, _EXHAUSTED
+            return _OURS_ALONE, 0.0, _EXHAUSTED
         except asyncio.CancelledError:
             self._tell(identity, 0, 0.0, "")  # it may have been let in
             raise

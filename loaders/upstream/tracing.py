@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 try:
+    from opentelemetry import context as otel_context
     from opentelemetry import trace as otel
 except ImportError:
-    otel = None  # type: ignore[assignment]
+    otel = otel_context = None  # type: ignore[assignment]
 
 _tracer = None if otel is None else otel.get_tracer("walletgraph")
 
@@ -30,8 +29,7 @@ _STATE_LENGTH = 512
 _SAMPLED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """A place in a trace, as headers tell it."""
 
     trace_id: str
@@ -55,14 +53,14 @@ class TraceContext:
     @property
     def headers(self) -> dict[str, str]:
         """The headers that tell it."""
-        headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"}
+        headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"}
         if self.state:
             headers["tracestate"] = self.state
         return headers
 
     def child(self) -> Self:
         """A new place below this one."""
-        return replace(self, span_id=_hexadecimal(64))
+        return type(self)(self.trace_id, _hexadecimal(64), self.sampled, self.state)
 
 
 def _hexadecimal(bits: int) -> str:
@@ -89,14 +87,46 @@ def current_trace_id() -> str | None:
     return None if context is None else context.trace_id
 
 
-class OperationSpan:
+class _Span:
+    """A place in a trace and OpenTelemetry's span for it, the current ones within a ``with`` block, once."""
+
+    __slots__ = ("_attached", "_context", "_span", "_token")
+
+    def __init__(self, context: TraceContext, span: otel.Span | None) -> None:
+        if span is not None:
+            ids = span.get_span_context()
+            if not ids.is_valid:  # there is no SDK
+                span = None
+            elif not ids.is_remote:  # else it is its own parent
+                trace_id, span_id = otel.format_trace_id(ids.trace_id), otel.format_span_id(ids.span_id)
+                context = TraceContext(trace_id, span_id, ids.trace_flags.sampled, context.state)
+        self._context = context
+        self._span = span
+
+    def __enter__(self) -> Self:
+        self._token = _current.set(self._context)
+        if self._span is not None:
+            self._attached = otel_context.attach(otel.set_span_in_context(self._span))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _current.reset(self._token)
+        finally:
+            if self._span is not None:
+                otel_context.detach(self._attached)
+                self._span.end()
+
+
+class OperationSpan(_Span):
     """What a trace tells of one GraphQL operation."""
 
-    __slots__ = ("_span", "trace_id")
+    __slots__ = ()
 
-    def __init__(self, trace_id: str, span: otel.Span | None) -> None:
-        self.trace_id = trace_id
-        self._span = span
+    @property
+    def trace_id(self) -> str:
+        """The trace that it is part of, 32 hexadecimal digits."""
+        return self._context.trace_id
 
     def set_outcome(self, name: str, type: str, outcome: str, *, fault: bool = False) -> None:
         """Say which operation it was and how it went; ``fault`` when the service is to blame."""
@@ -109,14 +139,15 @@ class OperationSpan:
                 span.set_status(otel.StatusCode.ERROR)
 
 
-class RequestSpan:
-    """What a trace tells of one upstream request; ``headers`` are to be sent with it."""
+class RequestSpan(_Span):
+    """What a trace tells of one upstream request."""
 
-    __slots__ = ("_span", "headers")
+    __slots__ = ()
 
-    def __init__(self, headers: Mapping[str, str], span: otel.Span | None) -> None:
-        self.headers = headers
-        self._span = span
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers to be sent with it."""
+        return self._context.headers
 
     def set_outcome(self, outcome: str, status: int | None = None) -> None:
         """Say how it went: OK, CANCELLED or an error code, and the HTTP status where there was one."""
@@ -129,8 +160,7 @@ class RequestSpan:
                 span.set_status(otel.StatusCode.ERROR)
 
 
-@contextmanager
-def operation_span(name: str, headers: Mapping[str, str]) -> Iterator[OperationSpan]:
+def operation_span(name: str, headers: Mapping[str, str]) -> OperationSpan:
     """An operation's span, below the caller's; what runs within, tasks started there included, is part of its trace.
 
     ``headers`` are the caller's, with names in lower case.
@@ -142,12 +172,10 @@ def operation_span(name: str, headers: Mapping[str, str]) -> Iterator[OperationS
         if remote is not None and not otel.get_current_span().get_span_context().is_valid:
             parent = otel.set_span_in_context(_remote_span(remote))  # else a span of the host knows the caller
         span = _tracer.start_span(name, parent, otel.SpanKind.SERVER)
-    with _current_span(TraceContext.new() if remote is None else remote.child(), span) as context:
-        yield OperationSpan(context.trace_id, span)
+    return OperationSpan(TraceContext.new() if remote is None else remote.child(), span)
 
 
-@contextmanager
-def request_span(source: str, path: str) -> Iterator[RequestSpan]:
+def request_span(source: str, path: str) -> RequestSpan:
     """The span of one request of an upstream; without an operation around it, a trace of its own."""
     operation = _current.get()
     span = None
@@ -155,27 +183,7 @@ def request_span(source: str, path: str) -> Iterator[RequestSpan]:
         path = path.partition("?")[0]
         attributes = {"http.request.method": "GET", "url.path": path, "walletgraph.source": source}
         span = _tracer.start_span(f"GET {path}", None, otel.SpanKind.CLIENT, attributes)
-    with _current_span(TraceContext.new() if operation is None else operation.child(), span) as context:
-        yield RequestSpan(context.headers, span)
-
-
-@contextmanager
-def _current_span(context: TraceContext, span: otel.Span | None) -> Iterator[TraceContext]:
-    """Makes this place the current one, by the ids of its span where that has any of its own; ends the span."""
-    with ExitStack() as stack:
-        if span is not None:
-            ids = span.get_span_context()
-            if ids.is_valid and not ids.is_remote:  # else there is no SDK, and it is its own parent
-                context = replace(
-                    context,
-                    trace_id=otel.format_trace_id(ids.trace_id),
-                    span_id=otel.format_span_id(ids.span_id),
-                    sampled=ids.trace_flags.sampled,
-                )
-            stack.enter_context(otel.use_span(span, True, record_exception=False, set_status_on_exception=False))
-        token = _current.set(context)
-        stack.callback(_current.reset, token)
-        yield context
+    return RequestSpan(TraceContext.new() if operation is None else operation.child(), span)
 
 
 def _remote_span(remote: TraceContext) -> otel.Span:
