@@ -49,5 +49,6 @@ async def test_what_is_wanted_within_some_ticks_goes_together() -> None:
             await asyncio.sleep(0)
         return await loader.load(key)
 
-    assert await asyncio.gather(later("a", 0), later("b", 3), later("c", 6), later("a", 9)) == ["a", "b", "c", "a"]
+    loaded = await asyncio.gather(later("a", 0), later("b", 3), later("c", 6), later("a", 9))
+    assert list(loaded) == ["a", "b", "c", "a"]
     assert loader.asked == [["a", "b", "c"]]
