@@ -42,7 +42,7 @@ async def two_workers(tmp_path: Path) -> AsyncIterator[tuple[Process, str, set[i
                 await process.wait()
 
 
-async def test_workers_serve_one_address_and_count_together(tmp_path: Path) -> None:
+async def test_workers_serve_one_address_count_together_and_are_replaced(tmp_path: Path) -> None:
     async with two_workers(tmp_path) as (process, url, workers):
         assert len(workers) == 2
         assert process.pid not in workers
@@ -53,21 +53,19 @@ async def test_workers_serve_one_address_and_count_together(tmp_path: Path) -> N
         assert counted is not None
         assert float(counted[1]) == 30
         assert {int(pid) for pid in re.findall(r'walletgraph_cache_bytes\{pid="(\d+)"\}', metrics)} == workers
-        process.terminate()
-        async with asyncio.timeout(30):
-            assert await process.wait() == 0
-        for worker in workers:
-            with pytest.raises(ProcessLookupError):
-                os.kill(worker, 0)
 
-
-async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    async with two_workers(tmp_path) as (process, url, workers):
         os.kill(min(workers), signal.SIGKILL)
         same_url, replacement = await announced(process)
         assert same_url == url
         assert replacement not in workers
         assert (await post(url, "{ __typename }"))["data"] == {"__typename": "Query"}
+
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+        for worker in (*workers, replacement):
+            with pytest.raises(ProcessLookupError):
+                os.kill(worker, 0)
 
 
 async def test_a_service_without_workers_cannot_be(tmp_path: Path) -> None:

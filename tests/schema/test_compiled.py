@@ -381,7 +381,7 @@ def test_what_is_compiled_comes_out_as_the_executor_has_it(oddity: float) -> Non
                 expected = await run(plain, document, make_root(data_seed, oddity), variables)
                 assert await run(CompilingExecutor, document, make_root(data_seed, oddity), variables) == expected
 
-    @settings(max_examples=int(os.environ.get("COMPILED_EXAMPLES", "250")), deadline=None)
+    @settings(max_examples=int(os.environ.get("COMPILED_EXAMPLES", "120")), deadline=None)
     @given(st.integers(0, 2**32), st.integers(0, 2**32))
     def check(query_seed: int, data_seed: int) -> None:
         document = parse(write_query(random.Random(query_seed)))
