@@ -349,7 +349,7 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
             assets.decimals.get(record.aggregatedAssetId),
             record.fiatValue,
         )
-        for record in balance.aggregates.rows
+        for record in (balance.aggregates.rows if call.summed else ())  # nobody else reads them
         if record.aggregatedAssetId != NO_GROUP
     )
     return {address: Said(of_address, aggregates, accounts, unreadable) for address, of_address in rows.items()}

@@ -169,8 +169,7 @@ class Observation(Struct, frozen=True, gc=False):
     facts: TokenFacts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True, gc=False):
     """A source's own sum over the members of a group, for exactly these accounts."""
 
     source: HoldingSource
