@@ -51,12 +51,15 @@ class Held:
     unreadable: bool
 
 
-def _index_balances(chain_id: ChainId, rows: Iterable[BalanceRecord], *, unreadable: bool) -> Held:
+def _index_balances(
+    chain_id: ChainId, rows: Iterable[BalanceRecord], *, of: AccountAddress | None, unreadable: bool
+) -> Held:
+    """The balances of rows most of which are ``of`` one address."""
     by_holder: dict[AccountAddress, dict[AssetId, Balance]] = {}
     for row in rows:
         try:
             asset_id = AssetId.of_token(chain_id, row.token_address)
-            holder = holder_on(chain_id, row.account)
+            holder = of if row.account == of else holder_on(chain_id, row.account)
         except InvalidIdError:
             unreadable = True
             continue
@@ -200,7 +203,8 @@ class OndoBalances:
         except LoadError as error:
             land(place, self._or_snapshot(place, error))
             return
-        held = _index_balances(place.chain_id, fetched.value.rows, unreadable=fetched.value.dropped > 0)
+        unreadable = fetched.value.dropped > 0
+        held = _index_balances(place.chain_id, fetched.value.rows, of=place.address, unreadable=unreadable)
         if place.address is not None:  # other accounts' rows are nobody's question
             held = Held({place.address: held.by_holder.get(place.address, {})}, held.unreadable)
         land(place, fetched.with_value(held))
@@ -218,5 +222,5 @@ class OndoBalances:
 
 def _of_snapshot(place: Place, fetched: Fetched[ChainSnapshot]) -> Fetched[Held]:
     rows, unreadable = ((), False) if place.address is None else fetched.value.of(place.address)
-    held = fetched.with_value(_index_balances(place.chain_id, rows, unreadable=unreadable))
+    held = fetched.with_value(_index_balances(place.chain_id, rows, of=place.address, unreadable=unreadable))
     return replace(held, fresh_seconds=0.0) if held.value.unreadable else held
