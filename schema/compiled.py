@@ -1,10 +1,12 @@
 """Compiled execution: what lies below a resolved value, and is read from it alone, becomes one Python function.
 
 graphql-core resolves whatever is dynamic. Where it comes to a list or an object of which only plain fields are
-selected, all the way down, it takes some 3.5 µs for each of them; a compiled one costs about 0.06 µs. The outcome is
-the same to the letter: the function does only what always goes well, and gives up on anything else (a null that must
-not be, an error, something to be awaited). Then the executor completes the value in its own way, errors and paths
-included. So nothing that is compiled may have an effect, or take an argument.
+selected, all the way down, it takes some 6 µs for an object and 3 µs for each field more; compiled, an object costs
+about 0.13 µs and a field 0.05 µs, what a scalar takes to be written not counted.
+
+The outcome is the same to the letter: the function does only what always goes well, and gives up on anything else (a
+null that must not be, an error, something to be awaited). Then the executor completes the value in its own way, errors
+and paths included. So nothing that is compiled may have an effect, or take an argument.
 """
 
 from __future__ import annotations
