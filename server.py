@@ -36,6 +36,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.logs import LogFormat, configure_logs
+from loaders.upstream.metrics import READ_WHEN_ASKED
 from loaders.upstream.otlp import can_export_spans, exported_spans
 from loaders.upstream.shared import SharedStore
 from loaders.upstream.thegraph import Plan
@@ -405,11 +406,20 @@ async def _healthz(request: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
+class _OfAllWorkers(MultiProcessCollector):
+    """Metrics of all processes, without those that only the process itself can tell: here they would be 0."""
+
+    def collect(self) -> list[Any]:
+        unknown = {family.name for gauge in READ_WHEN_ASKED for family in gauge.describe()}
+        families = super().collect()  # type: ignore[no-untyped-call]  # its package has no types for it
+        return [family for family in families if family.name not in unknown]
+
+
 async def _metrics(request: Request) -> Response:
     registry = prometheus_client.REGISTRY
-    if _METRICS_FOLDER in os.environ:  # of all workers
+    if _METRICS_FOLDER in os.environ:
         registry = prometheus_client.CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its package has no types for it
+        _OfAllWorkers(registry)  # type: ignore[no-untyped-call]
     return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 

@@ -24,7 +24,8 @@ from loaders.upstream.background import Background
 from loaders.upstream.breaker import Breaker
 from loaders.upstream.budget import Budget
 from loaders.upstream.calls import logging_requests
-from loaders.upstream.http import Connections, HttpClient, RequestPolicy
+from loaders.upstream.connections import Connections
+from loaders.upstream.http import HttpClient, RequestPolicy
 from loaders.upstream.retries import RetryBudget
 from loaders.upstream.tracing import operation_span
 

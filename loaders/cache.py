@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from cachetools import LRUCache
 
 from loaders.errors import LOAD_ERRORS, LoadError, UpstreamFailedError
-from loaders.upstream.http import MAX_BODY_BYTES
+from loaders.upstream.connections import MAX_BODY_BYTES
 from loaders.upstream.metrics import CACHE_BYTES, CACHE_CORRUPT, CACHE_EVICTIONS
 from loaders.upstream.shared import KEY_PREFIX, Script, SharedStore
 

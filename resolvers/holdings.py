@@ -44,7 +44,8 @@ class Filter:
     @property
     def keeps_all(self) -> bool:
         """Whether it lists whatever its scope lets through, but holdings of zero."""
-        return self == Filter(Scope(self.scope.sources, self.scope.chains, self.scope.asset_ids))
+        narrowed = (self.scope.kinds, self.trust, self.search)
+        return not (self.scope.zero or self.by_value) and all(one is None for one in narrowed)
 
     @property
     def by_value(self) -> bool:

@@ -191,29 +191,12 @@ def _with_decimals(
     if decimals is None:
         decimals = _decimals(observation, group, books)
         if decimals is None:  # nothing is nothing at any scale
-            return _scaled(observation, None, amounts.ZERO, 0) if _is_zero(observation) else observation
+            return replace(observation, amount=amounts.ZERO, raw=0) if _is_zero(observation) else observation
     if amount is None and raw is not None:
         amount = amounts.whole(raw, decimals)
     elif raw is None and amount is not None:
         raw = amounts.raw(amount, decimals)
-    return _scaled(observation, decimals, amount, raw)
-
-
-def _scaled(one: Observation, decimals: int | None, amount: Decimal | None, raw: int | None) -> Observation:
-    return Observation(
-        one.source,
-        one.account_id,
-        one.asset_id,
-        one.reported_asset,
-        amount,
-        raw,
-        decimals,
-        one.value,
-        one.fetched_at,
-        one.as_of,
-        one.token_accounts,
-        one.facts,
-    )
+    return replace(observation, decimals=decimals, amount=amount, raw=raw)
 
 
 def _decimals(

@@ -59,8 +59,10 @@ _WORTH_IT = 16
 """So many values must have been completed at one place before it is compiled: most documents come once."""
 
 _MAX_PLANS = 64
-"""At so many places, by the values of variables in ``@skip`` and ``@include``, may one operation be compiled."""
+"""So many places of one operation, by the values of variables in ``@skip`` and ``@include``, are told apart."""
 
+_MAX_COMPILED = 8
+"""So many of them are compiled: some 13 kB each, by measurement, for all that one may ask of a holding."""
 
 _TYPES: Mapping[str, type] = {
     definition.name: getattr(kind, "__supertype__", cast("type", kind)) for kind, definition in SCALARS.items()
@@ -82,6 +84,7 @@ class Plans:
     def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self.schema = schema
         self._plans: dict[tuple[Any, ...], Complete | int | None] = {}
+        self._compiled = 0
         self._booleans = [
             definition.variable.name.value
             for definition in operation.variable_definitions or ()
@@ -105,8 +108,10 @@ class Plans:
         if not plan and len(self._plans) >= _MAX_PLANS:
             return None
         built: Complete | None = None
-        with suppress(_NotPlainError, SyntaxError, RecursionError, MemoryError):
-            built = build()
+        if self._compiled < _MAX_COMPILED:
+            with suppress(_NotPlainError, SyntaxError, RecursionError, MemoryError):
+                built = build()
+                self._compiled += 1
         self._plans[key] = built
         return built
 
@@ -139,11 +144,10 @@ class CompilingExecutor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> Any:
         """As inherited, compiled where that can be."""
-        if self._plans is not None and result and type(result) in (list, tuple):
-            complete = self._plan(return_type, field_details_list, len(result))
-            if complete is not None:
-                with suppress(Exception):  # whatever it is, the executor meets it again, and says what it is
-                    return complete(result)
+        if result and type(result) in (list, tuple):
+            completed = self._complete_compiled(return_type, field_details_list, result, len(result))
+            if completed is not None:
+                return completed
         return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
 
     def complete_object_value(
@@ -156,20 +160,24 @@ class CompilingExecutor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> Any:
         """As inherited, compiled where that can be."""
-        if self._plans is not None:
-            complete = self._plan(return_type, field_details_list, 1)
-            if complete is not None:
-                with suppress(Exception):
-                    return complete(result)
+        completed = self._complete_compiled(return_type, field_details_list, result, 1)
+        if completed is not None:
+            return completed
         return super().complete_object_value(return_type, field_details_list, info, path, result, position_context)
 
-    def _plan(
-        self, return_type: GraphQLOutputType, field_details_list: FieldDetailsList, uses: int
-    ) -> Complete | None:
+    def _complete_compiled(
+        self, return_type: GraphQLOutputType, field_details_list: FieldDetailsList, result: Any, uses: int
+    ) -> Any:
+        """The completed form of a value; None where the executor must see to it, which no completed form is."""
         plans = self._plans
-        assert plans is not None
+        if plans is None:
+            return None
         key = (str(return_type), self._booleans, *[id(details.node) for details in field_details_list])
-        return plans.find(key, uses, lambda: _Compiler(self).compile(return_type, field_details_list))
+        complete = plans.find(key, uses, lambda: _Compiler(self).compile(return_type, field_details_list))
+        if complete is not None:
+            with suppress(Exception):  # whatever it is, the executor meets it again, and says what it is
+                return complete(result)
+        return None
 
 
 @dataclass(slots=True)
@@ -191,10 +199,7 @@ class _Compiler:
     def __init__(self, executor: CompilingExecutor) -> None:
         self._executor = executor
         self._lines: list[str] = []
-        self._names: dict[str, Any] = {
-            "GiveUp": GiveUpError,
-            "__builtins__": {"type": type, "list": list, "tuple": tuple},
-        }
+        self._names: dict[str, Any] = {"GiveUp": GiveUpError}
         self._count = 0
 
     def compile(self, return_type: GraphQLOutputType, field_details_list: FieldDetailsList) -> Complete:

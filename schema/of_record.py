@@ -47,21 +47,21 @@ class RecordField(StrawberryField):
 
     def get_result(self, source: Any, info: Any, args: list[Any], kwargs: Any) -> Any:
         """The attribute, as its type shows it."""
-        value = self._read(source.record)
-        return value if value is None else self._shown(value)
+        value, show = self._read(source.record), self._show
+        return value if value is None or show is None else show(value)
 
-    @cached_property
+    @property
     def shows(self) -> bool:
         """Whether the attribute is made into an object."""
-        return _shown_as(self.type) is not None
+        return self._show is not None
 
     @cached_property
     def _read(self) -> Callable[[Any], Any]:
         return attrgetter(self.path) if self.path else lambda record: record
 
     @cached_property
-    def _shown(self) -> Callable[[Any], Any]:
-        return _shown_as(self.type) or (lambda value: value)
+    def _show(self) -> Callable[[Any], Any] | None:
+        return _shown_as(self.type)
 
     def __copy__(self) -> Self:
         copied = super().__copy__()

@@ -52,6 +52,7 @@ async def test_workers_serve_one_address_count_together_and_are_replaced(tmp_pat
         counted = re.search(r'walletgraph_operations_total\{operation="Counted"[^}]*\} (\S+)', metrics)
         assert counted is not None
         assert float(counted[1]) == 30
+        assert "walletgraph_upstream_breaker_state" not in metrics  # rather than a 0 that nobody has counted
         assert {int(pid) for pid in re.findall(r'walletgraph_cache_bytes\{pid="(\d+)"\}', metrics)} == workers
 
         os.kill(min(workers), signal.SIGKILL)

@@ -11,7 +11,8 @@ import aiohttp
 from loaders.upstream.background import Background
 from loaders.upstream.breaker import Breaker, BreakerState
 from loaders.upstream.budget import Budget
-from loaders.upstream.http import Connections, HttpClient, RequestPolicy, fingerprint
+from loaders.upstream.connections import Connections
+from loaders.upstream.http import HttpClient, RequestPolicy, fingerprint
 from loaders.upstream.ondo import OndoClient
 from loaders.upstream.onebalance import OneBalanceClient
 from loaders.upstream.retries import RetryBudget

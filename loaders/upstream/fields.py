@@ -102,10 +102,8 @@ def instant(unix_seconds: float) -> datetime | None:
         return None
 
 
-ExactDecimal = Annotated[Decimal, PlainValidator(exact_decimal)]
 Amount = Annotated[Decimal, PlainValidator(amount_of)]
 OptionalDecimal = Annotated[Decimal | None, PlainValidator(_optional_exact)]
-RawAmount = Annotated[int, PlainValidator(raw_amount)]
 Decimals = Annotated[int, PlainValidator(decimals_of)]
 OptionalText = Annotated[str | None, PlainValidator(optional_text)]
 OptionalMilliseconds = Annotated[datetime | None, PlainValidator(_optional_milliseconds)]
@@ -204,8 +202,8 @@ def checked_rows(rows: Iterable[C], dropped: int = 0) -> Rows[C]:
     return Rows(tuple(kept), dropped)
 
 
-def readable_rows(items: Any, kind: type[C], *, texts: Sequence[str] = ()) -> Rows[C]:
-    """The rows of a list that are of this kind, without the others; ValueError when it is no list.
+def convertible_rows(items: Any, kind: type[R], *, texts: Sequence[str] = ()) -> Rows[R]:
+    """The rows of a list that are of this kind, not yet checked; ValueError when it is no list.
 
     Members named in ``texts`` are as good as absent where they are no text.
     """
@@ -219,4 +217,10 @@ def readable_rows(items: Any, kind: type[C], *, texts: Sequence[str] = ()) -> Ro
             rows.append(msgspec.convert(item, kind, strict=False))
         except (msgspec.MsgspecError, ArithmeticError):
             dropped += 1
-    return checked_rows(rows, dropped)
+    return Rows(tuple(rows), dropped)
+
+
+def readable_rows(items: Any, kind: type[C], *, texts: Sequence[str] = ()) -> Rows[C]:
+    """As ``convertible_rows``, those that are of use."""
+    converted = convertible_rows(items, kind, texts=texts)
+    return checked_rows(converted.rows, converted.dropped)

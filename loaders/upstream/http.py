@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -19,7 +17,6 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp.http import HttpProcessingError
 from prometheus_client import Counter, Histogram
-from yarl import URL
 
 from loaders.errors import (
     BudgetExhaustedError,
@@ -34,6 +31,7 @@ from loaders.errors import (
 from loaders.upstream.breaker import Breaker
 from loaders.upstream.budget import Budget
 from loaders.upstream.calls import current_log, next_call
+from loaders.upstream.connections import Connections, Host, Reply
 from loaders.upstream.failures import failure_of
 from loaders.upstream.logs import log
 from loaders.upstream.metrics import HEDGES, REQUEST_SECONDS, REQUESTS, RETRIES, RETRIES_DENIED
@@ -43,14 +41,9 @@ from loaders.upstream.tracing import request_span
 T = TypeVar("T")
 U = TypeVar("U")
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
-_MAX_ERROR_BODY_BYTES = 64 * 1024
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 _HEDGE_SAMPLES = 20
 _HEDGE_SECONDS = (0.05, 2.0)
-
-# Timers are exact to a millisecond.
-_CLOCK_SECONDS = 0.001
 
 # Failures that speak against the health of a host; a refusal shows that it is well.
 _UNHEALTHY = (
@@ -149,166 +142,6 @@ def decode_json(body: bytes) -> Any:
     return json.loads(body.decode("utf-8"), parse_float=_decimal, parse_constant=_unsupported_constant)
 
 
-@dataclass(slots=True)
-class _Reply:
-    """How far an answer has come; a body that is not of status 200 is empty where it cannot be read."""
-
-    status: int | None = None
-    headers: Mapping[str, str] | None = None
-    body: bytes = b""
-
-    @property
-    def limits(self) -> Mapping[str, str] | None:
-        """The headers, if they tell of the upstream's limits."""
-        told = self.headers
-        return told if told is not None and (self.status == 200 or "x-ratelimit-limit" in told) else None
-
-
-class _Host:
-    """Where an upstream is, and what all requests to it have in common; no URL is made for them."""
-
-    def __init__(self, base_url: str, headers: Mapping[str, str], connect_seconds: float) -> None:
-        """Raises ``aiohttp.InvalidURL``, or ValueError for a header that cannot be sent."""
-        try:
-            url = URL(base_url, encoded=True)
-            known = url.scheme in ("http", "https") and bool(url.host)
-        except ValueError:
-            known = False
-        if not known:
-            raise aiohttp.InvalidURL(base_url)
-        self.request = aiohttp.ClientRequest("GET", url, headers=headers)
-        """What the connector wants to know of a request."""
-        self.timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        fields = [f"{name}: {value}" for name, value in self.request.headers.items()]
-        if not all(map(str.isprintable, fields)):
-            raise ValueError("a header holds a control character")
-        self._path = url.raw_path.rstrip("/")
-        self._fields = "\r\n".join(fields)
-
-    def get(self, target: str, headers: Mapping[str, str]) -> bytes:
-        """A request as it is sent; ``target`` is below the base URL."""
-        if not target.isprintable():
-            raise ValueError("a target holds a control character")
-        more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        return f"GET {self._path}{target} HTTP/1.1\r\n{self._fields}\r\n{more}\r\n".encode()
-
-
-class Connections:
-    """The connections to all upstreams, kept alive.
-
-    Requests go straight over aiohttp's connections, by its connector, protocol and parser: its session does much more
-    for each of them, follows redirects, keeps cookies and sends again by itself what no budget knows of.
-    """
-
-    def __init__(self, connector: aiohttp.BaseConnector) -> None:
-        self._connector = connector
-        self._deadlines = _Deadlines()
-        self.time = asyncio.get_running_loop().time
-
-    async def close(self) -> None:
-        """Closes them; requests that are under way fail."""
-        await self._connector.close()
-
-    async def ask(self, host: _Host, request: bytes, deadline: float, reply: _Reply) -> None:
-        """Sends a request and takes its answer until the event-loop time ``deadline``; raises ``TimeoutError``.
-
-        Other exceptions are aiohttp's, and ``UpstreamResponseError`` for a body of status 200 that is too large.
-        """
-        with _Deadline(self._deadlines, deadline):
-            try:
-                connection = await self._connector.connect(host.request, [], host.timeout)
-            except TimeoutError as error:
-                raise aiohttp.ConnectionTimeoutError from error
-            try:
-                protocol = connection.protocol
-                if protocol is None or protocol.transport is None:
-                    raise aiohttp.ClientConnectionResetError("the connection was lost at once")
-                if protocol.should_close:
-                    raise aiohttp.ClientPayloadError("an answer came that nobody had asked for")
-                protocol.set_response_params(read_until_eof=True)
-                protocol.transport.write(request)
-                message, payload = await protocol.read()
-                while 100 <= message.code < 200 and message.code != 101:
-                    message, payload = await protocol.read()
-                reply.status, reply.headers = message.code, message.headers
-                if message.code == 200:
-                    reply.body = await _bounded(payload, MAX_BODY_BYTES)
-                else:
-                    with suppress(aiohttp.ClientError, UpstreamResponseError):
-                        reply.body = await _bounded(payload, _MAX_ERROR_BODY_BYTES)
-            except BaseException:
-                connection.close()
-                raise
-            connection.release()  # which closes it unless all was read
-
-
-async def _bounded(payload: aiohttp.StreamReader, limit: int) -> bytes:
-    """All of a body, decompressed; raises ``UpstreamResponseError`` as soon as it is known to be longer."""
-    chunks, size = [], 0
-    while not payload.at_eof():
-        chunk = await payload.readany()
-        size += len(chunk)
-        if size > limit:
-            raise UpstreamResponseError
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-class _Deadlines:
-    """The deadlines of many tasks, with one timer of the loop for all of them: timers are dear."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.pending: set[_Deadline] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self.next = math.inf
-
-    def wake(self, when: float) -> None:
-        """Sets the timer; it may wake in vain, for one who was done in time."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.next, self._timer = when, self._loop.call_at(when, self._expire)
-
-    def _expire(self) -> None:
-        now = self._loop.time() + _CLOCK_SECONDS
-        self.next, self._timer = math.inf, None
-        for deadline in [deadline for deadline in self.pending if deadline.when <= now]:
-            self.pending.discard(deadline)
-            deadline.expire()
-        if self.pending:
-            self.wake(min(deadline.when for deadline in self.pending))
-
-
-class _Deadline:
-    """Does what ``asyncio.timeout_at`` does, with the timer of all."""
-
-    __slots__ = ("_all", "_cancelling", "_expired", "_task", "when")
-
-    def __init__(self, all_: _Deadlines, when: float) -> None:
-        self._all = all_
-        self.when = when
-        self._expired = False
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task, self._cancelling = task, task.cancelling()
-        self._all.pending.add(self)
-        if self.when < self._all.next:
-            self._all.wake(self.when)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._all.pending.discard(self)
-        # A task that others have cancelled as well stays cancelled.
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
-
-    def expire(self) -> None:
-        """It has come: what runs within is cancelled."""
-        self._expired = True
-        self._task.cancel()
-
-
 class HttpClient:
     """GET requests to one upstream over the shared connections."""
 
@@ -332,7 +165,7 @@ class HttpClient:
         self._connections = connections
         self._base_url = base_url
         self._headers = {"Accept": "application/json", "User-Agent": "walletgraph", **headers}
-        self._host: _Host | None = None
+        self._host: Host | None = None
         self._policy = policy
         self._retry_budget = retry_budget
         self._codeless_403_is_unauthorized = codeless_403_is_unauthorized
@@ -440,7 +273,7 @@ class HttpClient:
             if isinstance(error, LoadError):
                 return _Failed(error.with_calls(error.calls), again=False)
             raise
-        outcome, failure, reply, started = "CANCELLED", None, _Reply(), time.perf_counter()
+        outcome, failure, reply, started = "CANCELLED", None, Reply(), time.perf_counter()
         question.calls.append(next_call())
         try:
             with request_span(self.name, question.path) as span:
@@ -459,13 +292,13 @@ class HttpClient:
             await self.budget.leave(permit, reply.limits, failure)
 
     async def _exchange(
-        self, question: _Question[T], headers: Mapping[str, str], reply: _Reply
+        self, question: _Question[T], headers: Mapping[str, str], reply: Reply
     ) -> _Answer[T] | _Failed:
         """What comes of one request that is sent."""
         try:
             connections = self._connections()
             if self._host is None:
-                self._host = _Host(self._base_url, self._headers, self._policy.connect_seconds)
+                self._host = Host(self._base_url, self._headers, self._policy.connect_seconds)
             deadline = min(question.deadline, connections.time() + self._policy.request_seconds)
             await connections.ask(self._host, self._host.get(question.target, headers), deadline, reply)
             if reply.status != 200:
@@ -479,7 +312,7 @@ class HttpClient:
             error.__traceback__ = None  # aiohttp keeps the error in what its frames hold
             return failed
 
-    def _refusal(self, reply: _Reply) -> _Failed:
+    def _refusal(self, reply: Reply) -> _Failed:
         """What an answer that is not 200 means."""
         assert reply.status is not None
         assert reply.headers is not None

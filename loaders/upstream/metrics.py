@@ -31,6 +31,9 @@ BUDGET_LEFT = Gauge(
 RUNNING = Gauge("walletgraph_upstream_requests_running", "Requests on their way to an upstream.", ["source"])
 WAITING = Gauge("walletgraph_upstream_requests_waiting", "Requests waiting for a connection or budget.", ["source"])
 
+READ_WHEN_ASKED = (BREAKER_STATE, BUDGET_LEFT, RUNNING, WAITING)
+"""Gauges whose values are looked up when somebody asks: no process can tell those of another."""
+
 CACHE_READS = Counter(
     "walletgraph_cache_reads",
     "Answers looked for by kind, tier (memory, shared) and result (fresh, stale_while_revalidate, ..., miss).",

@@ -25,6 +25,7 @@ from loaders.upstream.fields import (
     UpstreamRecord,
     amount_of,
     checked_rows,
+    convertible_rows,
     member,
     readable_rows,
 )
@@ -63,8 +64,6 @@ class _Unread(Struct):
     tokenAddress: str  # noqa: N815
     tokenSymbol: str  # noqa: N815
     balances: list[Any]
-
-    def check(self) -> None: ...
 
 
 class _Answer(Struct):
@@ -146,7 +145,7 @@ def _read_balances(answer: _Answer) -> Rows[BalanceRecord]:
 
 
 def _rescue_balances(body: Any) -> Rows[BalanceRecord]:
-    tokens = readable_rows(member(body, "tokens"), _Unread)
+    tokens = convertible_rows(member(body, "tokens"), _Unread)
     read = [(token, readable_rows(token.balances, _TokenBalance)) for token in tokens.rows]
     return _records(read, tokens.dropped)
 

@@ -23,6 +23,7 @@ from loaders.upstream.fields import (
     Unchecked,
     UpstreamRecord,
     checked_rows,
+    convertible_rows,
     exact_decimal,
     member,
     raw_amount,
@@ -63,8 +64,6 @@ class _AggregateWithParts(AggregateRecord):
 
 class _Parts(Struct):
     individualAssetBalances: list[Any]  # noqa: N815
-
-    def check(self) -> None: ...
 
 
 class _Answer(Struct):
@@ -158,7 +157,7 @@ class OneBalanceClient:
 
     def _rescue_balances(self, body: Any) -> AggregatedBalance:
         items = member(self._answer(body), "balanceByAggregatedAsset")
-        parts = readable_rows(items, _Parts)
+        parts = convertible_rows(items, _Parts)
         rows = [readable_rows(part.individualAssetBalances, AssetBalanceRecord) for part in parts.rows]
         rows.append(readable_rows(member(body, "balanceBySpecificAsset"), AssetBalanceRecord))
         return AggregatedBalance(

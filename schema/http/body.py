@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schema.http.cancelling import Cancelling
+from loaders.upstream.cancelling import Cancelling
 from schema.http.headers import first
 from schema.http.refusal import RequestError
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schema.http.cancelling import Cancelling
+from loaders.upstream.cancelling import Cancelling
 
 _UNWATCHED_SECONDS = 0.005
 """Most answers are there by then, and a task that watches costs more than all else around a small one."""

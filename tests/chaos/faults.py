@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from loaders.upstream.http import MAX_BODY_BYTES
+from loaders.upstream.connections import MAX_BODY_BYTES
 from loaders.upstream.simulator.base import Fault
 from tests.chaos.helpers import ATTEMPTS
 from tests.failures.household import ONDO_GM

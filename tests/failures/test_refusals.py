@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from loaders.upstream import http
+from loaders.upstream import connections
 from loaders.upstream.simulator.base import Fault
 from loaders.upstream.simulator.ondo import OndoDataset, OndoSimulator
 from tests.failures.household import (
@@ -242,7 +242,7 @@ async def test_an_answer_larger_than_the_cap_is_not_read(
     graph: Graph, monkeypatch: pytest.MonkeyPatch, packed: bool, source: str
 ) -> None:
     cap = 20_000
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", cap)
+    monkeypatch.setattr(connections, "MAX_BODY_BYTES", cap)
     headers = {**JSON, "Content-Encoding": "gzip"} if packed else JSON
     small, large = [EMPTY_WALLET[source].ljust(size) for size in (cap, cap + 1)]
     fault = Fault(status=200, body=gzip.compress(large) if packed else large, headers=headers)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-import uvicorn
 from starlette.responses import PlainTextResponse
 
 from schema.http.head import BoundedHeadProtocol
+from tests.service import serve
 
 
 class Impatient(BoundedHeadProtocol):
@@ -20,16 +20,9 @@ class Impatient(BoundedHeadProtocol):
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[tuple[str, int]]:
-    config = uvicorn.Config(PlainTextResponse("here"), port=0, log_level="critical", http=Impatient)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[:2]
-    finally:
-        server.should_exit = True
-        await serving
+    async with serve(PlainTextResponse("here"), log_level="critical", http=Impatient) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        yield host, int(port)
 
 
 async def said(write: Callable[[asyncio.StreamWriter], None]) -> bytes:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 import aiohttp
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from schema.http.writing import JoinedWrites, JoiningProtocol
+from tests.service import serve
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 
@@ -102,19 +101,8 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"HTTP/1.1 second"})
 
 
-@asynccontextmanager
-async def listening() -> AsyncIterator[str]:
-    config = uvicorn.Config(answer, port=0, log_level="critical", http=JoiningProtocol, lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await serving
+def listening() -> AbstractAsyncContextManager[str]:
+    return serve(answer, log_level="critical", http=JoiningProtocol, lifespan="off")
 
 
 async def test_answers_arrive_as_ever() -> None:

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from loaders.cache import Codec, Entry, Lifetime, SharedCache, _checksum
-from loaders.upstream.http import MAX_BODY_BYTES
+from loaders.upstream.connections import MAX_BODY_BYTES
 from loaders.upstream.shared import SharedStore
 from loaders.upstream.simulator.base import Fault
 from tests.failures.household import ONDO_GM, assert_whole, household, look

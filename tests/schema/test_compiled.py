@@ -447,6 +447,7 @@ def test_an_operation_has_no_more_plans_than_it_may_and_works_beyond_them() -> N
         chosen = {name: "a record" for name, value in variables.items() if value}
         assert result.data == {"allShown": [{"count": 1, **chosen}] * 20}
     assert len(plans._plans) == compiled._MAX_PLANS
+    assert len(list(filter(callable, plans._plans.values()))) == compiled._MAX_COMPILED
 
 
 _WALLETS = """

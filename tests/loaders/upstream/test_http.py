@@ -26,12 +26,13 @@ from cryptography.x509.oid import NameOID
 from prometheus_client import REGISTRY
 
 from loaders.errors import LoadError, UpstreamResponseError
-from loaders.upstream import http
+from loaders.upstream import connections as connecting
 from loaders.upstream.background import Background
 from loaders.upstream.breaker import Breaker
 from loaders.upstream.budget import Budget
 from loaders.upstream.calls import logging_requests
-from loaders.upstream.http import Connections, HttpClient, RequestPolicy
+from loaders.upstream.connections import Connections
+from loaders.upstream.http import HttpClient, RequestPolicy
 from loaders.upstream.retries import RetryBudget
 from loaders.upstream.tracing import operation_span
 
@@ -380,7 +381,7 @@ class TestBounds:
 
     @pytest.fixture(autouse=True)
     def _limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "MAX_BODY_BYTES", self.LIMIT)
+        monkeypatch.setattr(connecting, "MAX_BODY_BYTES", self.LIMIT)
 
     @pytest.mark.parametrize("over", [0, 1])
     @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
@@ -520,11 +521,11 @@ class TestDeadlines:
             assert await code(client, 0.2) == "TIMEOUT"
 
     async def test_who_is_cancelled_when_it_comes_stays_cancelled(self, upstream: Upstream) -> None:
-        deadlines = http._Deadlines()
+        deadlines = connecting._Deadlines()
         when = asyncio.get_running_loop().time() + 0.05
 
         async def wait() -> None:
-            with http._Deadline(deadlines, when):
+            with connecting._Deadline(deadlines, when):
                 await asyncio.sleep(9)
 
         task = asyncio.create_task(wait())
@@ -535,21 +536,21 @@ class TestDeadlines:
         assert not deadlines.pending
 
     async def test_one_within_another_ends_itself_alone(self) -> None:
-        deadlines, now = http._Deadlines(), asyncio.get_running_loop().time()
-        with http._Deadline(deadlines, now + 9):
-            with pytest.raises(TimeoutError), http._Deadline(deadlines, now + 0.02):
+        deadlines, now = connecting._Deadlines(), asyncio.get_running_loop().time()
+        with connecting._Deadline(deadlines, now + 9):
+            with pytest.raises(TimeoutError), connecting._Deadline(deadlines, now + 0.02):
                 await asyncio.sleep(9)
             await asyncio.sleep(0)
         async with asyncio.timeout(9):
-            with pytest.raises(TimeoutError), http._Deadline(deadlines, now - 1):
+            with pytest.raises(TimeoutError), connecting._Deadline(deadlines, now - 1):
                 await asyncio.sleep(9)
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
 
     async def test_other_errors_pass(self) -> None:
-        deadlines, now = http._Deadlines(), asyncio.get_running_loop().time()
-        with pytest.raises(KeyError), http._Deadline(deadlines, now + 9):
+        deadlines, now = connecting._Deadlines(), asyncio.get_running_loop().time()
+        with pytest.raises(KeyError), connecting._Deadline(deadlines, now + 9):
             raise KeyError
         assert not deadlines.pending
 
@@ -701,7 +702,7 @@ def collecting() -> Iterator[list[object]]:
 def _ours(thing: object) -> str | None:
     """What it is, if our side of the connection has made it or is held by it."""
     frame = getattr(thing, "cr_frame", None) or thing
-    if isinstance(frame, FrameType) and Path(frame.f_code.co_filename).parent == Path(http.__file__).parent:
+    if isinstance(frame, FrameType) and Path(frame.f_code.co_filename).parent == Path(connecting.__file__).parent:
         return f"a frame of {frame.f_code.co_qualname}"
     if isinstance(thing, BaseException) or type(thing).__module__.startswith(("loaders.", "aiohttp.")):
         return type(thing).__qualname__
