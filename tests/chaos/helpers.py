@@ -115,12 +115,19 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 async def look_until(graph: Graph, condition: Callable[[Seen], bool], *addresses: str, seconds: float = 15.0) -> Seen:
     """Looks again and again until something is to be seen."""
+    return (await looks_until(graph, condition, *addresses, seconds=seconds))[-1]
+
+
+async def looks_until(
+    graph: Graph, condition: Callable[[Seen], bool], *addresses: str, seconds: float = 15.0
+) -> list[Seen]:
+    """The same, with all that was seen until then."""
+    looks: list[Seen] = []
     async with asyncio.timeout(seconds):
-        while True:
-            seen = await look(graph, *addresses)
-            if condition(seen):
-                return seen
-            await asyncio.sleep(0.01)
+        while not (looks and condition(looks[-1])):
+            await asyncio.sleep(0.01 if looks else 0)
+            looks.append(await look(graph, *addresses))
+    return looks
 
 
 def break_balances(graph: Graph, source: str, fault: Fault) -> None:
