@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
-from fractions import Fraction
 
 # 256-bit integers have 78 digits and a mint may claim 255 decimals; anything that does not fit raises.
 _EXACT = Context(prec=1_000, Emax=999_999, Emin=-999_999, traps=[Inexact, InvalidOperation])
@@ -72,13 +71,21 @@ def product_rounded(first: Decimal, second: Decimal) -> Decimal:
 
 def ratio_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
     """Numerator ÷ denominator, rounded half-even to 18 places."""
-    return _rounded(Fraction(numerator) / Fraction(denominator))
+    return _quotient_rounded(numerator, denominator)
 
 
 def scaled_rounded(value: Decimal, amount: Decimal, of: Decimal) -> Decimal:
     """Value × amount ÷ of, rounded half-even to 18 places."""
-    return _rounded(Fraction(value) * Fraction(amount) / Fraction(of))
+    return _quotient_rounded(_EXACT.multiply(value, amount), of)
 
 
-def _rounded(number: Fraction) -> Decimal:
-    return Decimal(round(number * 10**18)).scaleb(-18, _EXACT)
+def _quotient_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
+    over, under = numerator.as_integer_ratio()
+    under_over, under_under = denominator.as_integer_ratio()
+    over, under = over * under_under * 10**18, under * under_over
+    if under < 0:
+        over, under = -over, -under
+    quotient, rest = divmod(over, under)
+    if 2 * rest > under or (2 * rest == under and quotient % 2):  # half goes to even
+        quotient += 1
+    return _EXACT.scaleb(quotient, -18)

@@ -6,14 +6,14 @@ import asyncio
 import secrets
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from cachetools import LRUCache
+from msgspec import Struct
 
 from loaders.errors import LOAD_ERRORS, LoadError, UpstreamFailedError
 from loaders.upstream.connections import MAX_BODY_BYTES
@@ -33,8 +33,7 @@ _LARGE_SECONDS = 2.0
 _CLOCK_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(Struct, frozen=True):
     """How long an answer is of use, in seconds; the last two count from the end of the first (RFC 5861).
 
     While fresh it is served; then at once, and renewed behind; then only if it cannot be renewed.
@@ -72,11 +71,15 @@ class Entry(Generic[V]):
     failure: LoadError | None = None
     failures: int = 0
     retry_at: float = 0.0
+    _fetched_unix: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fetched_unix = self.fetched_at.timestamp()
 
     @property
     def seconds(self) -> float:
         """How old it is."""
-        return max(0.0, time.time() - self.fetched_at.timestamp())
+        return max(0.0, time.time() - self._fetched_unix)
 
     def age(self, lifetime: Lifetime) -> Age:
         """What it may be used for."""
@@ -88,8 +91,7 @@ class Entry(Generic[V]):
         return Age.STALE_IF_ERROR if past_fresh < lifetime.stale_if_error else Age.DEAD
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why an answer could not be had, and how long it is no use to ask again if there is an older one."""
 
     error: LoadError
@@ -100,33 +102,34 @@ class MemoryCache:
     """Entries by key, up to ``max_bytes`` by their own estimate; what was used least recently goes first."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._entries = _Entries(max_bytes)
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[str, Entry[Any]] = OrderedDict()
 
     def get(self, key: str) -> Entry[Any] | None:
         """The entry, None when it is not or no longer there."""
-        return self._entries.get(key)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
 
     def put(self, key: str, entry: Entry[Any]) -> None:
         """Keeps an entry in place of an older one; one larger than the whole cache is not kept."""
         seen = self._entries.get(key)
         if seen is not None and seen.fetched_at > entry.fetched_at - _SAME:
             return  # the same by way of the shared store knows less
-        with suppress(ValueError):
+        if entry.size <= self._max_bytes:
+            self._bytes += entry.size - (0 if seen is None else seen.size)
             self._entries[key] = entry
-        CACHE_BYTES.set(self._entries.currsize)
+            self._entries.move_to_end(key)
+            while self._bytes > self._max_bytes:
+                _, oldest = self._entries.popitem(last=False)
+                self._bytes -= oldest.size
+                CACHE_EVICTIONS.inc()
+        CACHE_BYTES.set(self._bytes)
 
 
-class _Entries(LRUCache[str, Entry[Any]]):
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(max_bytes, getsizeof=lambda entry: entry.size)
-
-    def popitem(self) -> tuple[str, Entry[Any]]:
-        CACHE_EVICTIONS.inc()
-        return super().popitem()
-
-
-@dataclass(frozen=True, slots=True)
-class Codec(Generic[V]):
+class Codec(Struct, Generic[V], frozen=True):
     """How the values of one kind are written; ``version`` rises when old ones can no longer be read.
 
     ``decode`` raises whatever it likes for bytes that it cannot read. ``size`` estimates a value's memory in bytes.
@@ -203,8 +206,7 @@ class Flight(Enum):
     FAILED = b"!"
 
 
-@dataclass(frozen=True, slots=True)
-class Shared(Generic[V]):
+class Shared(Struct, Generic[V], frozen=True):
     """What the shared store says of one answer; ``failure`` if the flight is FAILED."""
 
     entry: Entry[V] | None

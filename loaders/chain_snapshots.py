@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress, ChainId

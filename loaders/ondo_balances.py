@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders.base import run_all
 from loaders.cache import Codec
@@ -43,8 +43,7 @@ class Balance(Struct, frozen=True, gc=False):
     reported_asset: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Balances by holder and asset; ``unreadable`` if there are some that could not be read."""
 
     by_holder: Mapping[AccountAddress, Mapping[AssetId, Balance]]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from loaders.base import run_all
 from loaders.cache import Codec
@@ -30,8 +31,7 @@ _BALANCE_SECONDS = 30.0
 _BALANCE_BYTES = 800
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """One request: at most one address of each namespace, and the assets they want between them.
 
     ``summed`` if its aggregates must be over all of the addresses.
@@ -73,8 +73,7 @@ def _digest(aggregated_ids: tuple[str, ...], asset_ids: tuple[AssetId, ...], sum
     return hashlib.sha256(wanted.encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """OneBalance's word on one address; ``refused`` if it would not hear of the assets asked for by name."""
 
     rows: Mapping[AssetId, Balance]
@@ -183,7 +182,7 @@ class OneBalanceBalances:
         all_ids = assets.all_ids(frozenset(address.namespace for address in addresses))
         if all_ids == aggregated_ids:
             return sought
-        whole = replace(sought, aggregated_ids=all_ids)
+        whole = Sought(addresses, all_ids, asset_ids, summed, tuple(questions))
         known = self._kept.fresh(whole)
         return sought if known is None or any(said.unreadable for said in known.values()) else whole
 

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
+
+from msgspec.structs import replace
 
 from loaders.cache import Age, Codec, Entry, Failure, Flight, Lifetime, MemoryCache, Shared, SharedCache, new_token
 from loaders.errors import BudgetExhaustedError, LoadError, UpstreamTimeoutError, UpstreamUnreachableError
@@ -27,6 +29,7 @@ _RENEW_SECONDS = 0.6
 _POLL_SECONDS = (0.01, 0.1)
 _LONGEST_REST_SECONDS = 30.0
 _GRACE_SECONDS = 0.5
+_NO_CALLS = frozenset[int]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,19 @@ class Caches:
         """How long balances are of use that by their source's nature are fresh for ``fresh_seconds``."""
         fresh = fresh_seconds if self.fresh_seconds is None else self.fresh_seconds
         return Lifetime(fresh, self.stale_while_revalidate_seconds, self.stale_if_error_seconds)
+
+
+class _Meters:
+    """What operators see of answers of one kind; looking a meter up takes longer than moving it."""
+
+    def __init__(self, kind: str) -> None:
+        self.batch_size = BATCH_SIZE.labels(kind)
+        self.age_seconds = CACHE_AGE_SECONDS.labels(kind)
+        self.fetched = FETCHES.labels(kind, "OK")
+        self.failed = FETCHES.labels(kind, "FAILED")
+        self.reads = {
+            tier: {age: CACHE_READS.labels(kind, tier, age.value) for age in Age} for tier in ("memory", "shared")
+        }
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +133,7 @@ class ReadThrough(Generic[K, V]):
     ) -> None:
         self._caches = caches
         self._memory = caches.memory
-        self._kind = kind
+        self._meters = _Meters(kind)
         self._prefix = f"{kind}:{fingerprint}:"
         self._fetch = fetch
         self._name = name
@@ -141,11 +157,11 @@ class ReadThrough(Generic[K, V]):
 
     def kept(self, key: K) -> Fetched[V] | None:
         """What memory has of a question, if it is fresh."""
-        entry = self.peek(key)
+        entry = self._memory.get(self._key(key))
         if entry is None or entry.age(self._lifetime) is not Age.FRESH:
             return None
-        kept, _ = self._kept(key, None)
-        return None if kept is None else self._with_freshness_of(kept)
+        self._meters.reads["memory"][Age.FRESH].inc()
+        return self._with_freshness_of(self._served(entry, None))
 
     async def load(
         self, keys: Iterable[K], deadline: float, max_age_seconds: float | None = None
@@ -197,10 +213,10 @@ class ReadThrough(Generic[K, V]):
 
     def _kept(self, key: K, max_age_seconds: float | None, tier: str = "memory") -> tuple[Fetched[V] | None, bool]:
         """What is served at once, and whether it wants to be renewed."""
-        entry = self.peek(key)
+        entry = self._memory.get(self._key(key))
         age = Age.DEAD if entry is None else entry.age(self._lifetime)
-        CACHE_READS.labels(self._kind, tier, age.value).inc()
-        if entry is None:
+        self._meters.reads[tier][age].inc()
+        if entry is None or age is Age.DEAD:
             return None, False
         if age is Age.FRESH and (max_age_seconds is None or entry.seconds <= max_age_seconds):
             return self._served(entry, None), False
@@ -210,9 +226,11 @@ class ReadThrough(Generic[K, V]):
         return None, False
 
     def _served(self, entry: Entry[V], failure: LoadError | None) -> Fetched[V]:
-        CACHE_AGE_SECONDS.labels(self._kind).observe(entry.seconds)
-        calls = frozenset[int]() if failure is None else failure.calls
-        return Fetched(entry.value, entry.fetched_at, calls, int(entry.seconds), _spent(failure))
+        seconds = entry.seconds
+        self._meters.age_seconds.observe(seconds)
+        if failure is None:
+            return Fetched(entry.value, entry.fetched_at, _NO_CALLS, int(seconds))
+        return Fetched(entry.value, entry.fetched_at, failure.calls, int(seconds), _spent(failure))
 
     def _with_freshness(self, outcome: Outcome[V]) -> Outcome[V]:
         return outcome if isinstance(outcome, LoadError) else self._with_freshness_of(outcome)
@@ -277,7 +295,7 @@ class ReadThrough(Generic[K, V]):
                 del self._flights[key]
 
     async def _fly(self, flight: _Flight[K, V], deadline: float) -> None:
-        keys, token = list(flight.landed), new_token()
+        keys, token = list(flight.landed), "" if self._shared is None else new_token()
         try:
             ours, theirs = await self._ask_shared(flight, keys, token)
             if theirs:
@@ -342,13 +360,13 @@ class ReadThrough(Generic[K, V]):
     async def _ask_upstream(self, flight: _Flight[K, V], keys: Sequence[K], token: str, deadline: float) -> None:
         if not keys:
             return
-        BATCH_SIZE.labels(self._kind).observe(len(keys))
+        self._meters.batch_size.observe(len(keys))
         renewing = None if self._shared is None else asyncio.create_task(self._renew(keys, token))
         told: dict[K, Entry[V] | Failure | None] = dict.fromkeys(keys)
 
         def land(key: K, outcome: Outcome[V]) -> None:
-            told[key] = self._keep(key, outcome)
-            FETCHES.labels(self._kind, "OK" if isinstance(told[key], Entry) else "FAILED").inc()
+            told[key] = kept = self._keep(key, outcome)
+            (self._meters.fetched if isinstance(kept, Entry) else self._meters.failed).inc()
             if key in flight.landed:
                 self._land(flight, key, self._settled(key, outcome))
 

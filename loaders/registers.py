@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from loaders.cache import Codec, Lifetime
 from loaders.errors import LoadError
@@ -27,8 +28,7 @@ _MEMORY_PER_BYTE = 6
 _TICKS_BEHIND_BALANCES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Built(Generic[T_co]):
+class _Built(Struct, Generic[T_co], frozen=True):
     """A list as it came, and the index built of it."""
 
     body: bytes
@@ -87,6 +87,9 @@ class Register(Generic[T_co]):
 
     async def fetch(self, deadline: float) -> Fetched[T_co]:
         """The list, and for how long it is good; raises a ``LoadError``."""
+        kept = self.kept()
+        if kept is not None:
+            return kept
         outcome = (await self._answers.load([None], deadline))[None]
         if isinstance(outcome, LoadError):
             raise outcome

@@ -112,8 +112,7 @@ def united_filters(filters: Sequence[RowFilter]) -> list[RowFilter]:
     return united
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerRows:
+class OwnerRows(Struct, frozen=True):
     """Token accounts of one owner; ``truncated`` if there are more, and not by our own limit if there is an error."""
 
     rows: tuple[SplBalanceRecord, ...]
@@ -122,8 +121,7 @@ class OwnerRows:
     error: LoadError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerSol:
+class OwnerSol(Struct, frozen=True):
     """One owner's SOL; no row where there is none."""
 
     row: NativeBalanceRecord | None

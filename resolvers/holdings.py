@@ -31,8 +31,7 @@ from resolvers.view import View, load_view
 Accounts = tuple[AccountAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """Which holdings to list: a scope that limits what is asked, and conditions on what came of it."""
 
     scope: Scope = EVERYTHING
@@ -53,8 +52,7 @@ class Filter:
         return self.min_value is not None or not self.include_unpriced
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Which holdings of which accounts, in which order, which page of them. Raises ``BadInputError``."""
 
     accounts: Accounts

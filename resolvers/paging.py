@@ -43,16 +43,14 @@ class OrderDirection(Enum):
     DESC = "DESC"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """Unknown comes last in both directions, and ties are by id ascending."""
 
     field: HoldingOrderField = HoldingOrderField.VALUE_USD
     direction: OrderDirection = OrderDirection.DESC
 
 
-@dataclass(frozen=True, slots=True)
-class PageArguments:
+class PageArguments(Struct, frozen=True):
     """Relay's paging arguments; at most one of ``first`` and ``last``."""
 
     first: int | None = None

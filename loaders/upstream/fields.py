@@ -7,12 +7,12 @@ bytes, some ten times as fast; only an answer in which something is amiss is loo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from loaders.amounts import MAX_DECIMALS, is_sane, parse_plain
@@ -109,8 +109,7 @@ OptionalText = Annotated[str | None, PlainValidator(optional_text)]
 OptionalMilliseconds = Annotated[datetime | None, PlainValidator(_optional_milliseconds)]
 
 
-@dataclass(frozen=True, slots=True)
-class Rows(Generic[R]):
+class Rows(Struct, Generic[R], frozen=True):
     """The rows that could be read, and how many could not."""
 
     rows: tuple[R, ...]

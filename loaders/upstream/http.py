@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
+from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
 from loaders.errors import (
@@ -55,8 +56,7 @@ _UNHEALTHY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched(Generic[T]):
+class Fetched(Struct, Generic[T], frozen=True):
     """An answer, when it was fetched, and the numbers of the upstream requests that it caused.
 
     ``calls`` is empty when another caller's request or a cache gave the answer. ``cache_age_seconds`` is its age
@@ -86,8 +86,7 @@ def after(calls: frozenset[int], outcome: Fetched[T] | LoadError) -> Fetched[T] 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Document(Generic[T]):
+class Document(Struct, Generic[T], frozen=True):
     """An answer as it came, and the records read from it."""
 
     body: bytes
@@ -115,8 +114,7 @@ _Answer: TypeAlias = tuple[T, datetime]
 """What was read from an answer, and when it came."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failed(Struct, frozen=True):
     """What one request failed with; ``again`` if it is worth another try.
 
     It is no exception: those are in cycles with the frames that keep them, which only a garbage collection frees.

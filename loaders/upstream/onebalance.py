@@ -6,7 +6,6 @@ Source of the facts here: the Toolkit API 1.6.2. Its makers have announced its e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
 from typing import Annotated, Any
@@ -108,8 +107,7 @@ class ChainRecord(UpstreamRecord):
         return f"{self.chain.namespace}:{self.chain.reference}"
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatedBalance:
+class AggregatedBalance(Struct, frozen=True):
     """One answer: the rows of all assets, the aggregates beside them, and the accounts it speaks of."""
 
     rows: Rows[AssetBalanceRecord]
