@@ -66,11 +66,10 @@ _PRICED = Wants.PRICE | Wants.PRICE_CHANGE
 
 @dataclass(frozen=True, slots=True)
 class _Asset:
-    """An asset of the register, and the facts of its token on one chain."""
+    """An asset of the register."""
 
     symbol: str
     ticker: str | None
-    facts: TokenFacts
     asset_class: str | None
     instrument_type: str | None
 
@@ -83,6 +82,7 @@ class _Metadata:
     """
 
     by_asset_id: Mapping[AssetId, _Asset]
+    facts: Mapping[AssetId, TokenFacts]
     members: Mapping[str, tuple[AssetId, ...]]
     complete: bool
     placed: bool
@@ -90,6 +90,7 @@ class _Metadata:
 
 def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     by_asset_id: dict[AssetId, _Asset] = {}
+    facts: dict[AssetId, TokenFacts] = {}
     members: dict[str, list[AssetId]] = {}
     complete = not records.dropped
     placed = all(record.addresses.rows for record in records.rows)
@@ -105,15 +106,16 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
             except InvalidIdError:
                 complete = False
                 continue
+            facts[asset_id] = _facts(asset_id, record.symbol, place.decimals)
             by_asset_id[asset_id] = _Asset(
                 record.symbol,
                 clean_symbol(record.ticker),
-                _facts(asset_id, record.symbol, place.decimals),
                 None if tags is None else clean_name(tags.assetClass),
                 None if tags is None else clean_name(tags.instrumentType),
             )
             members.setdefault(_group_id(record.symbol), []).append(asset_id)
-    return _Metadata(by_asset_id, {group_id: tuple(assets) for group_id, assets in members.items()}, complete, placed)
+    groups = {group_id: tuple(assets) for group_id, assets in members.items()}
+    return _Metadata(by_asset_id, facts, groups, complete, placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,19 +254,14 @@ class _OndoBook(Book):
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
         self._metadata = (
-            _Metadata({}, {}, complete=False, placed=False) if isinstance(metadata, LoadError) else metadata
+            _Metadata({}, {}, {}, complete=False, placed=False) if isinstance(metadata, LoadError) else metadata
         )
-        self.knows_all = self._metadata.complete
+        self.knows_all, self.facts = self._metadata.complete, self._metadata.facts
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
         self._prices = prices.by_symbol if isinstance(prices, _Prices) else {}
         self._prices_of_shares = prices.of_shares if isinstance(prices, _Prices) else {}
         self._changes = changes if isinstance(changes, Mapping) else {}
         self._markets = markets if isinstance(markets, Mapping) else {}
-
-    def facts(self, asset_id: AssetId) -> TokenFacts | None:
-        """Symbol, decimals and group by Ondo's register."""
-        asset = self._metadata.by_asset_id.get(asset_id)
-        return None if asset is None else asset.facts
 
     def price(self, asset_id: AssetId) -> Price | None:
         """The token's price, never that of the share that it stands for."""

@@ -15,7 +15,7 @@ from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
 from loaders.onebalance_assets import Assets, index_assets, named_assets
 from loaders.onebalance_balances import OneBalanceBalances, Said
 from loaders.read_through import Caches, Outcome
-from loaders.records import Group, HoldingSource, Observation, Report, SourceStatus, TokenFacts, Wants
+from loaders.records import Group, HoldingSource, Observation, Report, SourceStatus, Wants
 from loaders.registers import Reading, Register
 from loaders.source import (
     KINDS,
@@ -90,17 +90,18 @@ class _OneBalanceAnswer(Answer):
         """One for each asset, zero balances included; ``raw`` in the asset's own smallest units."""
         named = scope.asset_ids or ()
         anywhere = scope.chains is None and scope.asset_ids is None
+        address, fetched_at = self._address, self._fetched_at
         return [
             Observation(
                 HoldingSource.ONEBALANCE,
-                AccountId.of(asset_id.chain_id, self._address),
+                AccountId.of(asset_id.chain_id, address),
                 asset_id,
                 balance.reported_asset,
                 None if balance.decimals is None else amounts.whole(balance.raw, balance.decimals),
                 balance.raw,
                 balance.decimals,
                 balance.value,
-                self._fetched_at,
+                fetched_at,
             )
             for asset_id, balance in self._rows.items()
             if (anywhere or scope.allows_asset(asset_id)) and (not balance.by_name_only or asset_id in named)
@@ -109,16 +110,13 @@ class _OneBalanceAnswer(Answer):
 
 class _OneBalanceBook(Book):
     def __init__(self, assets: Assets | LoadError) -> None:
-        self._assets = None if isinstance(assets, LoadError) else assets
-
-    def facts(self, asset_id: AssetId) -> TokenFacts | None:
-        """Symbol, name, this chain's decimals and group, by the register."""
-        member = None if self._assets is None else self._assets.members.get(asset_id)
-        return None if member is None else member.facts
+        self._groups: Mapping[str, Group] = {}
+        if not isinstance(assets, LoadError):
+            self.facts, self._groups = assets.facts, assets.groups
 
     def group(self, group_id: str) -> Group | None:
         """An aggregate of the register, e.g. ``ob:usdc``."""
-        return None if self._assets is None else self._assets.groups.get(group_id)
+        return self._groups.get(group_id)
 
 
 class OneBalanceSource(Source):

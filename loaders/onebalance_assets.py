@@ -35,21 +35,14 @@ _AGGREGATED_ID = re.compile(r"[!-+\--~]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A member of an aggregate: what is known of it, and the aggregate's id."""
-
-    facts: TokenFacts
-    aggregated_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Assets:
-    """The register of aggregates: its members by asset, its groups by id, and the ids to ask for.
+    """The register of aggregates: what it knows of their members, which one each is in, and the ids to ask for.
 
     ``unreadable`` if there are aggregates that cannot be asked for.
     """
 
-    members: Mapping[AssetId, Member]
+    facts: Mapping[AssetId, TokenFacts]
+    aggregated_ids: Mapping[AssetId, str]
     groups: Mapping[str, Group]
     decimals: Mapping[str, int]
     ids_by_namespace: Mapping[Namespace, tuple[str, ...]]
@@ -68,9 +61,8 @@ class Assets:
     def ids(self, namespace: Namespace, scope: Scope) -> set[str]:
         """The aggregates that a scope needs: all of the namespace, or those of the named assets."""
         if scope.asset_ids is not None:
-            return {
-                self.members[asset].aggregated_id for asset in named_assets(namespace, scope) if asset in self.members
-            }
+            ids = [self.aggregated_ids.get(asset) for asset in named_assets(namespace, scope)]
+            return {one for one in ids if one is not None}
         if scope.chains is not None and scope.chains.isdisjoint(self.chains):
             return set()
         return set(self.ids_by_namespace.get(namespace, ()))
@@ -78,7 +70,7 @@ class Assets:
     def outsiders(self, namespace: Namespace, scope: Scope) -> set[AssetId]:
         """The named assets of the namespace that are in no aggregate, of the kinds that OneBalance may know."""
         return {
-            asset for asset in named_assets(namespace, scope) if asset not in self.members and _ASKABLE.search(asset)
+            asset for asset in named_assets(namespace, scope) if asset not in self.facts and _ASKABLE.search(asset)
         }
 
 
@@ -90,7 +82,8 @@ def named_assets(namespace: Namespace, scope: Scope) -> list[AssetId]:
 
 def index_assets(records: Rows[AssetRecord]) -> Assets:
     """The register of what OneBalance lists."""
-    members: dict[AssetId, Member] = {}
+    facts: dict[AssetId, TokenFacts] = {}
+    aggregated_ids: dict[AssetId, str] = {}
     groups: dict[str, Group] = {}
     decimals: dict[str, int] = {}
     ids: dict[Namespace, dict[str, None]] = {}
@@ -110,7 +103,11 @@ def index_assets(records: Rows[AssetRecord]) -> Assets:
             except InvalidIdError:
                 continue
             of_group.append(asset_id)
-            facts = TokenFacts(
+            if (namespace := asset_id.chain_id.namespace) is not None:
+                namespaces.add(namespace)
+            if asset_id in facts:
+                continue
+            facts[asset_id] = TokenFacts(
                 HoldingSource.ONEBALANCE,
                 symbol=clean_symbol(entity.symbol or record.symbol),
                 name=clean_name(entity.name or record.name),
@@ -120,9 +117,7 @@ def index_assets(records: Rows[AssetRecord]) -> Assets:
                 image_url=clean_image_url(record.logoUrl),
                 group_id=group_id,
             )
-            members.setdefault(asset_id, Member(facts, record.aggregatedAssetId))
-            if (namespace := asset_id.chain_id.namespace) is not None:
-                namespaces.add(namespace)
+            aggregated_ids[asset_id] = record.aggregatedAssetId
         for namespace in namespaces:
             ids.setdefault(namespace, {})[record.aggregatedAssetId] = None
         if group_id is not None:
@@ -130,11 +125,12 @@ def index_assets(records: Rows[AssetRecord]) -> Assets:
             groups[group_id] = Group(group_id, HoldingSource.ONEBALANCE, symbol, name, tuple(dict.fromkeys(of_group)))
             decimals[group_id] = record.decimals
     return Assets(
-        members,
+        facts,
+        aggregated_ids,
         groups,
         decimals,
         {namespace: tuple(some) for namespace, some in ids.items()},
-        frozenset(asset_id.chain_id for asset_id in members),
+        frozenset(asset_id.chain_id for asset_id in facts),
         unreadable,
     )
 

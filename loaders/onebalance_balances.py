@@ -324,20 +324,24 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
     rows: dict[AccountAddress, dict[AssetId, Balance]] = {address: {} for address in call.addresses}
     unreadable = bool(balance.rows.dropped or balance.aggregates.dropped)
     named = frozenset(call.asset_ids)
+    of_namespace: dict[Namespace | None, dict[AssetId, Balance]] = {
+        namespace: rows[address] for namespace, address in by_namespace.items()
+    }
     for row in balance.rows.rows:
         try:
             asset_id = AssetId.parse(row.assetType)
         except InvalidIdError:
             unreadable = True
             continue
-        namespace = asset_id.chain_id.namespace
-        address = None if namespace is None else by_namespace.get(namespace)
-        if address is not None:
-            member = assets.members.get(asset_id)
-            decimals = None if member is None else member.facts.decimals
-            own = Balance(row.balance, decimals, row.fiatValue, row.assetType, asset_id in named)
-            first = rows[address].setdefault(asset_id, own)
-            unreadable |= first.raw != own.raw  # two unlike ones cannot both be true
+        own = of_namespace.get(asset_id.chain_id.namespace)
+        if own is None:
+            continue
+        if asset_id in own:
+            unreadable |= own[asset_id].raw != row.balance  # two unlike ones cannot both be true
+            continue
+        facts = assets.facts.get(asset_id)
+        decimals = None if facts is None else facts.decimals
+        own[asset_id] = Balance(row.balance, decimals, row.fiatValue, row.assetType, asset_id in named)
     accounts = frozenset(call.addresses)
     aggregates = tuple(
         Aggregate(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.errors import SourceErrorCode
+from loaders.upstream.fields import instant
 
 
 class HoldingSource(Enum):
@@ -82,10 +83,15 @@ class Wants(Flag):
 
 
 class AsOf(Struct, frozen=True, gc=False):
-    """How current the data is on chain: block (or slot) and its time, each None when not told."""
+    """How current the data is on chain: block (or slot) and the Unix time of it, each None when not told."""
 
     block_number: int | None
-    time: datetime | None
+    unix_seconds: int | None
+
+    @property
+    def time(self) -> datetime | None:
+        """The time of the block; None also when no calendar holds it."""
+        return None if self.unix_seconds is None else instant(self.unix_seconds)
 
 
 class TokenFacts(Struct, frozen=True, gc=False):

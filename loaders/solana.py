@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -50,7 +50,7 @@ from loaders.source import (
     partial_report,
     stale_report,
 )
-from loaders.upstream.fields import Rows, instant
+from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.thegraph import (
     MintRecord,
@@ -135,19 +135,21 @@ class _Owner:
     of_rows: dict[RowFilter, _Outcome] = field(default_factory=dict)
     of_native: _Outcome = field(default_factory=_Outcome)
 
-    def add(self, row: SplBalanceRecord) -> None:
-        """Keeps the row unless a newer one of the same token account is there."""
-        key = (row.account, row.mint, row.program_id)
-        seen = self.rows.get(key)
-        if seen is None or row.last_update_block_num > seen.last_update_block_num:
-            self.rows[key] = row
+    def add(self, rows: Iterable[SplBalanceRecord]) -> None:
+        """Keeps each row unless a newer one of the same token account is there."""
+        newest = self.rows
+        for row in rows:
+            key = (row.account, row.mint, row.program_id)
+            seen = newest.get(key)
+            if seen is None or row.last_update_block_num > seen.last_update_block_num:
+                newest[key] = row
 
 
 def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
     for network in records.rows:
         for indexed in network.indexed_to.rows:
             if network.id == "solana" and indexed.category == "balances":
-                return AsOf(indexed.block_num, instant(indexed.timestamp))
+                return AsOf(indexed.block_num, indexed.timestamp)
     return None
 
 
@@ -178,7 +180,10 @@ class _SolanaAnswer(Answer):
             if (row.amount or zero) and (only is None or row.account in only):
                 asset_id = AssetId.of_token(SOLANA_MAINNET, row.mint)
                 if anywhere or scope.allows_asset(asset_id):
-                    by_asset.setdefault(asset_id, []).append(row)
+                    if asset_id in by_asset:
+                        by_asset[asset_id].append(row)
+                    else:
+                        by_asset[asset_id] = [row]
         observations = [self._of_mint(asset_id, rows) for asset_id, rows in by_asset.items()]
         native = self._owner.native
         if native is not None and _needs_native(scope) and (native.amount or zero) and NATIVE_SOL not in by_asset:
@@ -186,11 +191,18 @@ class _SolanaAnswer(Answer):
         return observations
 
     def _of_mint(self, asset_id: AssetId, rows: Sequence[SplBalanceRecord]) -> Observation:
-        accounts = tuple([TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows])
-        newest, as_of, raw = rows[0], accounts[0].as_of, rows[0].amount
-        if len(rows) > 1:
+        if len(rows) == 1:
+            newest = rows[0]
+            as_of, raw = _as_of(newest), newest.amount
+            accounts: tuple[TokenAccountRecord, ...] = (
+                TokenAccountRecord(newest.account, newest.program_id, raw, as_of),
+            )
+        else:
             newest = max(rows, key=lambda row: row.last_update_block_num)
             as_of, raw = _as_of(newest), sum([row.amount for row in rows])
+            accounts = tuple(
+                [TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows]
+            )
         facts = _facts(newest)
         decimals = facts.decimals
         return Observation(
@@ -225,7 +237,7 @@ class _SolanaAnswer(Answer):
 
 
 def _as_of(row: SplBalanceRecord | NativeBalanceRecord) -> AsOf:
-    return AsOf(row.last_update_block_num, instant(row.last_update_timestamp))
+    return AsOf(row.last_update_block_num, row.last_update_timestamp)
 
 
 def _facts(row: SplBalanceRecord | MintRecord) -> TokenFacts:
@@ -252,12 +264,10 @@ def _facts_of(
 
 
 class _SolanaBook(Book):
-    def __init__(self, facts: Mapping[AssetId, TokenFacts]) -> None:
-        self._facts = facts
+    """Of mints that were asked for by name."""
 
-    def facts(self, asset_id: AssetId) -> TokenFacts | None:
-        """A mint's on-chain metadata, if it was asked for by name."""
-        return self._facts.get(asset_id)
+    def __init__(self, facts: Mapping[AssetId, TokenFacts]) -> None:
+        self.facts = facts
 
 
 class SolanaSource(Source):
@@ -304,8 +314,8 @@ class SolanaSource(Source):
         for of_owner, answered in of_rows.items():
             owner = owners[of_owner.owner]
             owner.of_rows[of_owner.narrowed] = _Outcome.of(answered)
-            for row in answered.value.rows if isinstance(answered, Fetched) else ():
-                owner.add(row)
+            if isinstance(answered, Fetched):
+                owner.add(answered.value.rows)
         for sol_of, sol in of_native.items():
             owners[sol_of.owner].of_native = _Outcome.of(sol)
             owners[sol_of.owner].native = sol.value.row if isinstance(sol, Fetched) else None

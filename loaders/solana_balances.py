@@ -365,11 +365,11 @@ def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Outcome[OwnerRows]:
     error = next((pages.error for pages in read if pages.error is not None), None)
     if error is not None and not fetched_at:
         return error.with_calls(calls)
-    rows = tuple(
-        row for pages in read for row in pages.rows if row.owner == question.owner and question.narrowed.allows(row)
-    )
+    rows = [row for pages in read for row in pages.rows if row.owner == question.owner]
+    if question.narrowed.mints is not None or question.narrowed.token_accounts is not None:
+        rows = [row for row in rows if question.narrowed.allows(row)]
     truncated, unreadable = any(pages.truncated for pages in read), any(pages.unreadable for pages in read)
-    return Fetched(OwnerRows(rows, truncated, unreadable, error), min(fetched_at), calls)
+    return Fetched(OwnerRows(tuple(rows), truncated, unreadable, error), min(fetched_at), calls)
 
 
 def _parts(narrowed: RowFilter, size: int) -> list[RowFilter]:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
@@ -153,10 +154,8 @@ class Book:
 
     knows_all: bool = False
     """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
-
-    def facts(self, asset_id: AssetId) -> TokenFacts | None:
-        """What the source says of a token; None when it does not know it."""
-        return None
+    facts: Mapping[AssetId, TokenFacts] = MappingProxyType({})
+    """What the source says of the tokens that it knows."""
 
     def price(self, asset_id: AssetId) -> Price | None:
         """One whole token's price; None when the source has none."""

@@ -30,6 +30,7 @@ from resolvers.chain import native_facts
 
 AMOUNT_RANK = (HoldingSource.SOLANA_SPL, HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE)
 """Whose amount is shown: the one that reads the chain itself comes first."""
+_AMOUNT_PLACE = {source: place for place, source in enumerate(AMOUNT_RANK)}
 
 FACTS_RANK = (HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE, HoldingSource.SOLANA_SPL)
 """Whose word on a token's name, decimals and price is taken: the issuer's first, the token's own last."""
@@ -163,31 +164,34 @@ def reconcile(
     groups: dict[tuple[AccountId, AssetId], list[Observation]] = {}
     for observation in observations:
         key = (observation.account_id, observation.asset_id)
-        group = groups.get(key)
-        if group is None:
-            groups[key] = [observation]
+        if key in groups:
+            groups[key].append(observation)
         else:
-            group.append(observation)
+            groups[key] = [observation]
     return [_holding(group, stale, pricing) for group in groups.values()]
 
 
 def _holding(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
-    if len(group) > 1:
-        group.sort(key=lambda one: (stale(one), AMOUNT_RANK.index(one.source)))
-    for index, one in enumerate(group):
-        if one.amount is None or one.raw is None:
-            group[index] = _with_decimals(one, group, pricing.books)
+    agreement = SourceAgreement.SINGLE
     chosen = group[0]
+    if len(group) > 1:
+        group.sort(key=lambda one: (stale(one), _AMOUNT_PLACE[one.source]))
+        for index, one in enumerate(group):
+            group[index] = _scaled(one, group, pricing.books)
+        chosen, agreement = group[0], _agreement(group)
+    elif chosen.amount is None or chosen.raw is None:
+        group = [chosen := _scaled(chosen, group, pricing.books)]
     value, status, source = _value(chosen, group, pricing)
-    agreement = SourceAgreement.SINGLE if len(group) == 1 else _agreement(group)
     return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, agreement, tuple(group))
 
 
-def _with_decimals(
+def _scaled(
     observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
 ) -> Observation:
     """The observation with both amounts, where its own source, another one or a register knows the decimals."""
     decimals, amount, raw = observation.decimals, observation.amount, observation.raw
+    if amount is not None and raw is not None:
+        return observation
     if decimals is None:
         decimals = _decimals(observation, group, books)
         if decimals is None:  # nothing is nothing at any scale
@@ -203,7 +207,7 @@ def _decimals(
     observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
 ) -> int | None:
     own = books.get(observation.source)
-    facts = None if own is None else own.facts(observation.asset_id)
+    facts = None if own is None else own.facts.get(observation.asset_id)
     if facts is not None and facts.decimals is not None:
         return facts.decimals
     for other in group:
@@ -211,7 +215,7 @@ def _decimals(
             return other.decimals
     for source in FACTS_RANK:
         book = books.get(source)
-        facts = None if book is None else book.facts(observation.asset_id)
+        facts = None if book is None else book.facts.get(observation.asset_id)
         if facts is not None and facts.decimals is not None:
             return facts.decimals
     coin = native_facts(observation.asset_id)
@@ -244,12 +248,10 @@ def _value(
     amount = chosen.amount
     if not amount and _is_zero(chosen):
         return amounts.ZERO, ValueStatus.REPORTED, chosen.source
-    unavailable = False
     for book in pricing.price_lists:
         price = book.price(chosen.asset_id)
         if price is not None and amount is not None:
             return amounts.product_rounded(amount, price.usd), ValueStatus.DERIVED, price.source
-        unavailable |= book.price_failed(chosen.asset_id)
     for observation in observations:
         value = observation.value
         if value is not None and value > 0:
@@ -259,8 +261,8 @@ def _value(
                 derived = amounts.scaled_rounded(value, amount, observation.amount)
                 return derived, ValueStatus.DERIVED, observation.source
     silent = pricing.silent(chosen.account_id)
-    if silent and not silent <= {observation.source for observation in observations}:
-        unavailable = True
+    unavailable = bool(silent) and not silent <= {observation.source for observation in observations}
+    unavailable = unavailable or any(book.price_failed(chosen.asset_id) for book in pricing.price_lists)
     return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
 
 
@@ -305,11 +307,7 @@ def facts_of(
     asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
 ) -> TokenFacts | None:
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
-    found = []
-    for book in books.values():
-        facts = book.facts(asset_id)
-        if facts is not None:
-            found.append(facts)
+    found = [facts for book in books.values() if (facts := book.facts.get(asset_id)) is not None]
     for facts in observed:
         if facts is not None:
             own = books.get(facts.source)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -131,7 +130,7 @@ def _within(
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
     observations: dict[AssetId, Observation] = {}
-    counted: dict[AssetId, ChainId] = {}
+    counted: set[AssetId] = set()
     for one in scopes:
         needed = source.needed_parts(namespace, one)
         within = asked.answer.observations(one)
@@ -139,21 +138,25 @@ def _within(
             within = [observation for observation in within if observation.asset_id.chain_id in needed]
         said = {observation.asset_id: observation for observation in within}
         observations = said | observations if observations else said
-        for asset_id, observation in said.items():
-            if one.kinds is None or _may_be(one, kind_of(asset_id, observation.facts)):
-                counted[asset_id] = asset_id.chain_id
-    by_chain = Counter(counted.values())
+        counted.update(said if one.kinds is None else _of_kinds(one, said))
     reports = [
-        report.counting(len(counted) if report.chain_id is None else by_chain[report.chain_id])
-        if report.chain_id in parts
-        else report.not_requested()
+        report.counting(_count(counted, report.chain_id)) if report.chain_id in parts else report.not_requested()
         for report in asked.answer.reports_within(scopes)
     ]
     return _Said(name, address, list(observations.values()), reports, asked.answer)
 
 
-def _may_be(scope: Scope, kind: TokenKind) -> bool:
-    return kind is TokenKind.UNKNOWN or scope.allows_kind(kind)
+def _of_kinds(scope: Scope, said: Mapping[AssetId, Observation]) -> list[AssetId]:
+    """The assets that are, or may be, of the kinds that a scope wants."""
+    kinds = {asset_id: kind_of(asset_id, observation.facts) for asset_id, observation in said.items()}
+    return [asset for asset, kind in kinds.items() if kind is TokenKind.UNKNOWN or scope.allows_kind(kind)]
+
+
+def _count(asset_ids: Collection[AssetId], chain_id: ChainId | None) -> int:
+    """How many of the assets are on a chain; None means any."""
+    if chain_id is None:
+        return len(asset_ids)
+    return [asset_id.chain_id for asset_id in asset_ids].count(chain_id)
 
 
 def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSource, Book]) -> list[HoldingRecord]:

@@ -23,6 +23,9 @@ R = TypeVar("R")
 B = TypeVar("B", bound=msgspec.Struct)
 T = TypeVar("T")
 
+_SHORT = 60
+"""A plain number of so many characters is of a sane magnitude, whatever they are."""
+_PAST_ALL_AMOUNTS = 10**100
 
 if TYPE_CHECKING:
     Unchecked = Annotated[T, ...]
@@ -44,7 +47,10 @@ class UpstreamRecord(BaseModel):
 def exact_decimal(value: Any) -> Decimal:
     """A base-10 number, as text or as JSON has numbers; raises ValueError."""
     if isinstance(value, str):
-        value = parse_plain(value)
+        number = parse_plain(value)
+        if len(value) <= _SHORT:
+            return number
+        value = number
     elif isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
     if not isinstance(value, Decimal) or not is_sane(value):
@@ -72,13 +78,15 @@ def raw_amount(value: Any) -> int:
     """A whole number of at least 0 and at most 100 digits, as text or as JSON has it; raises ValueError."""
     if type(value) is str and len(value) <= 100 and value.isascii() and value.isdecimal():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**100:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _PAST_ALL_AMOUNTS:
         return value
     raise ValueError("expected a whole number of at least 0")
 
 
 def decimals_of(value: Any) -> int:
     """How many decimals a token has; raises ValueError."""
+    if type(value) is int and 0 <= value <= MAX_DECIMALS:
+        return value
     number = raw_amount(value)
     if number > MAX_DECIMALS:
         raise ValueError(f"expected at most {MAX_DECIMALS}")

@@ -40,7 +40,7 @@ def observation(
         decimals,
         None if value is None else Decimal(value),
         NOW,
-        None if time is None else AsOf(1, time),
+        None if time is None else AsOf(1, int(time.timestamp())),
     )
 
 

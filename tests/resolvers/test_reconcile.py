@@ -19,7 +19,7 @@ from resolvers.reconcile import (
     reconcile,
     sum_holdings,
 )
-from tests.resolvers.records import ADDRESS, holdings, observation
+from tests.resolvers.records import ADDRESS, asset, holdings, observation
 
 ONDO, ONEBALANCE, SPL = HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE, HoldingSource.SOLANA_SPL
 
@@ -28,10 +28,8 @@ class Facts(Book):
     """A book of one token's decimals and price."""
 
     def __init__(self, decimals: int | None = None, price: str | None = None, *, failed: bool = False) -> None:
-        self._decimals, self._price, self._failed = decimals, price, failed
-
-    def facts(self, asset_id: AssetId) -> TokenFacts | None:
-        return TokenFacts(ONDO, decimals=self._decimals)
+        self._price, self._failed = price, failed
+        self.facts = {asset(): TokenFacts(ONDO, decimals=decimals)}
 
     def price(self, asset_id: AssetId) -> Price | None:
         return None if self._price is None else Price(Decimal(self._price), ONDO, None, None, None)
