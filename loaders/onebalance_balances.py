@@ -328,11 +328,11 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
         namespace: rows[address] for namespace, address in by_namespace.items()
     }
     for row in balance.rows.rows:
-        try:
-            asset_id = AssetId.parse(row.assetType)
-        except InvalidIdError:
+        reported = _reported(row.assetType)
+        if reported is None:
             unreadable = True
             continue
+        asset_id, spelled = reported
         own = of_namespace.get(asset_id.chain_id.namespace)
         if own is None:
             continue
@@ -341,7 +341,7 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
             continue
         facts = assets.facts.get(asset_id)
         decimals = None if facts is None else facts.decimals
-        own[asset_id] = Balance(row.balance, decimals, row.fiatValue, row.assetType, asset_id in named)
+        own[asset_id] = Balance(row.balance, decimals, row.fiatValue, spelled, asset_id in named)
     accounts = frozenset(call.addresses)
     aggregates = tuple(
         Aggregate(
@@ -356,6 +356,15 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
         if record.aggregatedAssetId != NO_GROUP
     )
     return {address: Said(of_address, aggregates, accounts, unreadable) for address, of_address in rows.items()}
+
+
+@lru_cache(maxsize=65_536)
+def _reported(text: str) -> tuple[AssetId, str] | None:
+    """The asset of a text, and the text, the same each time that it comes; None for what is no asset."""
+    try:
+        return AssetId.parse(text), text
+    except InvalidIdError:
+        return None
 
 
 def _check_accounts(by_namespace: Mapping[Namespace, AccountAddress], balance: AggregatedBalance) -> None:

@@ -146,12 +146,21 @@ class Group:
 
 
 class TokenAccountRecord(Struct, frozen=True, gc=False):
-    """One Solana token account; ``raw`` in smallest units."""
+    """One Solana token account: ``raw`` smallest units of its mint, and what the mint says of itself."""
 
     address: str
-    program_id: str | None
+    mint: str
+    asset_id: AssetId
+    program_id: str
     raw: int
-    as_of: AsOf | None
+    block_number: int
+    unix_seconds: int
+    facts: TokenFacts
+
+    @property
+    def as_of(self) -> AsOf:
+        """The block of its last change."""
+        return AsOf(self.block_number, self.unix_seconds)
 
 
 class Observation(Struct, frozen=True, gc=False):

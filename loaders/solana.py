@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -32,14 +31,11 @@ from loaders.records import (
     TokenAccountRecord,
     TokenFacts,
     TokenKind,
-    TokenTrust,
     Wants,
-    clean_metadata_uri,
-    clean_name,
-    clean_symbol,
 )
 from loaders.registers import Reading, Register
 from loaders.solana_balances import OwnerRows, OwnerSol, RowFilter, RowsOf, SolanaBalances, SolOf, united_filters
+from loaders.solana_tokens import PROGRAMS, SOL, facts_of
 from loaders.source import (
     Answer,
     Book,
@@ -53,32 +49,12 @@ from loaders.source import (
 from loaders.upstream.fields import Rows
 from loaders.upstream.http import Fetched
 from loaders.upstream.thegraph import (
-    MintRecord,
     NativeBalanceRecord,
     NetworkRecord,
-    SplBalanceRecord,
     TheGraphClient,
 )
 
 _NETWORKS = Lifetime(10, 50, 50)
-_MAX_KEPT_TEXT = 512
-
-_PROGRAMS = {
-    TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
-    TokenKind.SPL_2022: "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
-}
-_KINDS = {program: kind for kind, program in _PROGRAMS.items()}
-
-_SOL = TokenFacts(
-    HoldingSource.SOLANA_SPL,
-    symbol="SOL",
-    name="Solana",
-    decimals=9,
-    kind=TokenKind.NATIVE,
-    trust=TokenTrust.UNLISTED,
-)
-
-
 _Key = tuple[str, str, str]
 """Token account, mint and program: what makes two rows of one owner the same."""
 
@@ -130,19 +106,19 @@ class _Outcome:
 class _Owner:
     """Everything read for one address."""
 
-    rows: dict[_Key, SplBalanceRecord] = field(default_factory=dict)
+    accounts: dict[_Key, TokenAccountRecord] = field(default_factory=dict)
     native: NativeBalanceRecord | None = None
     of_rows: dict[RowFilter, _Outcome] = field(default_factory=dict)
     of_native: _Outcome = field(default_factory=_Outcome)
 
-    def add(self, rows: Iterable[SplBalanceRecord]) -> None:
-        """Keeps each row unless a newer one of the same token account is there."""
-        newest = self.rows
-        for row in rows:
-            key = (row.account, row.mint, row.program_id)
+    def add(self, accounts: Iterable[TokenAccountRecord]) -> None:
+        """Keeps each unless a newer word of the same token account is there."""
+        newest = self.accounts
+        for account in accounts:
+            key = (account.address, account.mint, account.program_id)
             seen = newest.get(key)
-            if seen is None or row.last_update_block_num > seen.last_update_block_num:
-                newest[key] = row
+            if seen is None or account.block_number > seen.block_number:
+                newest[key] = account
 
 
 def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
@@ -174,49 +150,42 @@ class _SolanaAnswer(Answer):
 
     def observations(self, scope: Scope) -> list[Observation]:
         """One for each mint, its token accounts summed, and one for SOL; ``raw`` in smallest units."""
-        by_asset: dict[AssetId, list[SplBalanceRecord]] = {}
+        by_asset: dict[AssetId, list[TokenAccountRecord]] = {}
         only, zero, anywhere = scope.token_accounts, scope.zero, scope.chains is None and scope.asset_ids is None
-        for row in self._owner.rows.values():
-            if (row.amount or zero) and (only is None or row.account in only):
-                asset_id = AssetId.of_token(SOLANA_MAINNET, row.mint)
+        for account in self._owner.accounts.values():
+            if (account.raw or zero) and (only is None or account.address in only):
+                asset_id = account.asset_id
                 if anywhere or scope.allows_asset(asset_id):
                     if asset_id in by_asset:
-                        by_asset[asset_id].append(row)
+                        by_asset[asset_id].append(account)
                     else:
-                        by_asset[asset_id] = [row]
-        observations = [self._of_mint(asset_id, rows) for asset_id, rows in by_asset.items()]
+                        by_asset[asset_id] = [account]
+        observations = [self._of_mint(accounts) for accounts in by_asset.values()]
         native = self._owner.native
         if native is not None and _needs_native(scope) and (native.amount or zero) and NATIVE_SOL not in by_asset:
             observations.append(self._of_native(native))
         return observations
 
-    def _of_mint(self, asset_id: AssetId, rows: Sequence[SplBalanceRecord]) -> Observation:
-        if len(rows) == 1:
-            newest = rows[0]
-            as_of, raw = _as_of(newest), newest.amount
-            accounts: tuple[TokenAccountRecord, ...] = (
-                TokenAccountRecord(newest.account, newest.program_id, raw, as_of),
-            )
-        else:
-            newest = max(rows, key=lambda row: row.last_update_block_num)
-            as_of, raw = _as_of(newest), sum([row.amount for row in rows])
-            accounts = tuple(
-                [TokenAccountRecord(row.account, row.program_id, row.amount, _as_of(row)) for row in rows]
-            )
-        facts = _facts(newest)
+    def _of_mint(self, accounts: Sequence[TokenAccountRecord]) -> Observation:
+        newest = accounts[0]
+        raw = newest.raw
+        if len(accounts) > 1:
+            newest = max(accounts, key=lambda account: account.block_number)
+            raw = sum([account.raw for account in accounts])
+        facts = newest.facts
         decimals = facts.decimals
         return Observation(
             HoldingSource.SOLANA_SPL,
             self._account_id,
-            asset_id,
+            newest.asset_id,
             newest.mint,
             None if decimals is None else amounts.whole(raw, decimals),
             raw,
             decimals,
             None,
             self._fetched_at,
-            as_of,
-            accounts,
+            newest.as_of,
+            tuple(accounts),
             facts,
         )
 
@@ -228,39 +197,12 @@ class _SolanaAnswer(Answer):
             reported_asset="SOL",
             amount=amounts.whole(row.amount, 9),
             raw=row.amount,
-            decimals=_SOL.decimals,
+            decimals=SOL.decimals,
             value=None,
             fetched_at=self._fetched_at,
-            as_of=_as_of(row),
-            facts=_SOL,
+            as_of=AsOf(row.last_update_block_num, row.last_update_timestamp),
+            facts=SOL,
         )
-
-
-def _as_of(row: SplBalanceRecord | NativeBalanceRecord) -> AsOf:
-    return AsOf(row.last_update_block_num, row.last_update_timestamp)
-
-
-def _facts(row: SplBalanceRecord | MintRecord) -> TokenFacts:
-    symbol, name, uri = row.symbol, row.name, row.uri
-    kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
-    return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
-
-
-@lru_cache(maxsize=16_384)
-def _facts_of(
-    program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
-) -> TokenFacts:
-    # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
-    known = decimals or symbol or name
-    return TokenFacts(
-        HoldingSource.SOLANA_SPL,
-        symbol=clean_symbol(symbol),
-        name=clean_name(name),
-        decimals=decimals if known else None,
-        kind=_KINDS.get(program_id),
-        trust=TokenTrust.UNLISTED,
-        metadata_uri=clean_metadata_uri(uri),
-    )
 
 
 class _SolanaBook(Book):
@@ -315,7 +257,7 @@ class SolanaSource(Source):
             owner = owners[of_owner.owner]
             owner.of_rows[of_owner.narrowed] = _Outcome.of(answered)
             if isinstance(answered, Fetched):
-                owner.add(answered.value.rows)
+                owner.add(answered.value.accounts)
         for sol_of, sol in of_native.items():
             owners[sol_of.owner].of_native = _Outcome.of(sol)
             owners[sol_of.owner].native = sol.value.row if isinstance(sol, Fetched) else None
@@ -324,11 +266,11 @@ class SolanaSource(Source):
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
-        facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: _SOL}
+        facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: SOL}
         for mint, answered in (await reading.facts(self._balances.mints, mints)).items():
             # What cannot be read stays unknown.
             if isinstance(answered, Fetched) and answered.value is not None:
-                facts[AssetId.of_token(SOLANA_MAINNET, mint)] = _facts(answered.value)
+                facts[AssetId.of_token(SOLANA_MAINNET, mint)] = facts_of(answered.value)
         return _SolanaBook(facts)
 
     async def chains(self, reading: Reading) -> frozenset[ChainId]:
@@ -375,7 +317,7 @@ def _needs_native(scope: Scope) -> bool:
 def _filter(scope: Scope) -> RowFilter | None:
     """What to narrow a request for token accounts to; None when the scope needs no token accounts."""
     # Which program an unknown kind is of, only the answer tells.
-    wanted = [kind for kind in _PROGRAMS if scope.allows_kind(kind, TokenKind.UNKNOWN)]
+    wanted = [kind for kind in PROGRAMS if scope.allows_kind(kind, TokenKind.UNKNOWN)]
     mints = None
     if scope.asset_ids is not None:
         named = [a for a in scope.asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
@@ -390,4 +332,4 @@ def _filter(scope: Scope) -> RowFilter | None:
 
 
 def _only_program(kinds: Sequence[TokenKind]) -> str | None:
-    return _PROGRAMS[kinds[0]] if len(kinds) == 1 else None
+    return PROGRAMS[kinds[0]] if len(kinds) == 1 else None

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Any, ClassVar, TypeVar
 
@@ -18,12 +18,15 @@ from pydantic import TypeAdapter
 
 from loaders.base import run_all
 from loaders.cache import Codec, Lifetime
-from loaders.caip import AccountAddress, is_solana_address
+from loaders.caip import AccountAddress
 from loaders.errors import LoadError
 from loaders.read_through import Caches, Land, Outcome, ReadThrough
+from loaders.records import TokenAccountRecord, TokenFacts
+from loaders.solana_tokens import mint_of, token_account_of
 from loaders.source import joined
+from loaders.upstream.fields import raw_amount
 from loaders.upstream.http import Fetched
-from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, SplBalanceRecord, TheGraphClient
+from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, TheGraphClient
 
 _T = TypeVar("_T")
 
@@ -32,7 +35,7 @@ _BALANCE_SECONDS = 15.0
 _MINTS = Lifetime(600, 3_600, 86_400)
 
 # What one token account, or a mint's metadata, takes in memory, by measurement.
-_ROW_BYTES = 1_800
+_ROW_BYTES = 1_000
 
 
 class RowFilter(Struct, frozen=True):
@@ -68,10 +71,10 @@ class RowFilter(Struct, frozen=True):
             token_accounts=joined(self.token_accounts, other.token_accounts),
         )
 
-    def allows(self, row: SplBalanceRecord) -> bool:
-        """Whether the row is one of those asked for; what a program's id means only the answer tells."""
-        return (self.mints is None or row.mint in self.mints) and (
-            self.token_accounts is None or row.account in self.token_accounts
+    def allows(self, account: TokenAccountRecord) -> bool:
+        """Whether it is one of those asked for; what a program's id means only the answer tells."""
+        return (self.mints is None or account.mint in self.mints) and (
+            self.token_accounts is None or account.address in self.token_accounts
         )
 
     def serves(self, other: RowFilter) -> bool:
@@ -115,7 +118,7 @@ def united_filters(filters: Sequence[RowFilter]) -> list[RowFilter]:
 class OwnerRows(Struct, frozen=True):
     """Token accounts of one owner; ``truncated`` if there are more, and not by our own limit if there is an error."""
 
-    rows: tuple[SplBalanceRecord, ...]
+    accounts: tuple[TokenAccountRecord, ...]
     truncated: bool = False
     unreadable: bool = False
     error: LoadError | None = None
@@ -163,9 +166,29 @@ def _encode(*parts: Any) -> bytes:
     return json.dumps(parts, default=msgspec.to_builtins).encode("ascii")
 
 
+def _encode_rows(value: OwnerRows) -> bytes:
+    rows = [
+        [one.address, one.mint, one.program_id, one.raw, one.block_number, one.unix_seconds, one.facts]
+        for one in value.accounts
+    ]
+    return _encode(value.truncated, value.unreadable, rows)
+
+
+_Written = list[tuple[str, str, str, Any, int, int, TokenFacts]]
+
+
 def _decode_rows(body: bytes) -> OwnerRows:
     truncated, unreadable, rows = json.loads(body)
-    return OwnerRows(msgspec.convert(rows, tuple[SplBalanceRecord, ...]), bool(truncated), bool(unreadable))
+    accounts = []
+    for address, mint, program_id, raw, block_number, unix_seconds, facts in msgspec.convert(rows, _Written):
+        known = mint_of(mint)
+        if known is None:
+            raise ValueError("not a mint")
+        account = TokenAccountRecord(
+            address, known.address, known.asset_id, program_id, raw_amount(raw), block_number, unix_seconds, facts
+        )
+        accounts.append(account)
+    return OwnerRows(tuple(accounts), bool(truncated), bool(unreadable))
 
 
 def _decode_mint(body: bytes) -> MintRecord | None:
@@ -179,10 +202,10 @@ def _decode_native(body: bytes) -> OwnerSol:
 
 
 _ROWS: Codec[OwnerRows] = Codec(
-    version=1,
-    encode=lambda value: _encode(value.truncated, value.unreadable, value.rows),
+    version=2,
+    encode=_encode_rows,
     decode=_decode_rows,
-    size=lambda value: _ROW_BYTES * (1 + len(value.rows)),
+    size=lambda value: _ROW_BYTES * (1 + len(value.accounts)),
 )
 _NATIVES: Codec[OwnerSol] = Codec(
     version=1,
@@ -202,7 +225,7 @@ _METADATA: Codec[MintRecord | None] = Codec(
 class _Pages:
     """What was read of some owners' token accounts through one filter; ``error`` is why it ended too early."""
 
-    rows: list[SplBalanceRecord] = field(default_factory=list)
+    accounts: dict[str, list[TokenAccountRecord]] = field(default_factory=dict)
     calls: frozenset[int] = frozenset()
     fetched_at: list[datetime] = field(default_factory=list)
     truncated: bool = False
@@ -300,11 +323,17 @@ class SolanaBalances:
                 pages.error, pages.truncated = error, page > 1
                 break
             read = fetched.value
-            readable = [row for row in read.rows if _is_readable(row)]
-            pages.rows += readable
+            for row in read.rows:
+                account = token_account_of(row)
+                if account is None:
+                    pages.unreadable = True
+                elif row.owner in pages.accounts:
+                    pages.accounts[row.owner].append(account)
+                else:
+                    pages.accounts[row.owner] = [account]
             pages.calls |= fetched.calls
             pages.fetched_at.append(fetched.fetched_at)
-            pages.unreadable |= read.dropped > 0 or len(readable) < len(read.rows)
+            pages.unreadable |= read.dropped > 0
             if len(read.rows) + read.dropped < self._plan.page:
                 break
         else:
@@ -351,13 +380,6 @@ class SolanaBalances:
         await run_all([read(some) for some in _chunks(mints, self._plan.batch)])
 
 
-def _is_readable(row: SplBalanceRecord) -> bool:
-    return is_solana_address(row.account) and _is_mint(row.mint) and _is_mint(row.program_id)
-
-
-_is_mint = lru_cache(maxsize=16_384)(is_solana_address)  # unlike token accounts, mints come again
-
-
 def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Outcome[OwnerRows]:
     """One owner's part of what was read for several."""
     calls = frozenset[int]().union(*[pages.calls for pages in read])
@@ -365,11 +387,11 @@ def _of_pages(question: RowsOf, read: Sequence[_Pages]) -> Outcome[OwnerRows]:
     error = next((pages.error for pages in read if pages.error is not None), None)
     if error is not None and not fetched_at:
         return error.with_calls(calls)
-    rows = [row for pages in read for row in pages.rows if row.owner == question.owner]
+    accounts = [account for pages in read for account in pages.accounts.get(question.owner, ())]
     if question.narrowed.mints is not None or question.narrowed.token_accounts is not None:
-        rows = [row for row in rows if question.narrowed.allows(row)]
+        accounts = [account for account in accounts if question.narrowed.allows(account)]
     truncated, unreadable = any(pages.truncated for pages in read), any(pages.unreadable for pages in read)
-    return Fetched(OwnerRows(tuple(rows), truncated, unreadable, error), min(fetched_at), calls)
+    return Fetched(OwnerRows(tuple(accounts), truncated, unreadable, error), min(fetched_at), calls)
 
 
 def _parts(narrowed: RowFilter, size: int) -> list[RowFilter]:

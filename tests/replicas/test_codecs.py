@@ -23,6 +23,7 @@ from loaders.onebalance_balances import Balance as AssetBalance
 from loaders.records import Aggregate, HoldingSource
 from loaders.registers import Register
 from loaders.solana_balances import _METADATA, _NATIVES, _ROWS, OwnerRows, OwnerSol
+from loaders.solana_tokens import token_account_of
 from loaders.upstream import Upstreams, UpstreamSettings
 from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, SplBalanceRecord
 
@@ -79,11 +80,11 @@ def said(draw: st.DrawFn) -> Said:
 TEXT = st.none() | ANY_TEXT
 WORD = st.text(max_size=20)
 spl_row = st.builds(
-    lambda **fields: msgspec.convert(fields, SplBalanceRecord),
-    owner=WORD,
-    account=WORD,
-    mint=WORD,
-    program_id=WORD,
+    lambda **fields: token_account_of(msgspec.convert(fields, SplBalanceRecord)),
+    owner=SOLANA,
+    account=SOLANA,
+    mint=SOLANA,
+    program_id=SOLANA,
     amount=RAW,
     decimals=DECIMALS,
     name=TEXT,

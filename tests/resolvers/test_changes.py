@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.records import HoldingSource, Observation, Report, SourceStatus, TokenAccountRecord
+from loaders.records import HoldingSource, Observation, Report, SourceStatus, TokenAccountRecord, TokenFacts
 from resolvers.changes import Held, Holdings, delta, known_for_certain, same_amount, same_value
 from resolvers.reconcile import Pricing, reconcile
 from resolvers.view import View
@@ -123,7 +123,9 @@ def test_a_source_that_lacks_rows_is_believed_for_those_that_it_has() -> None:
 
 def test_a_sum_that_lacks_a_token_account_is_not_believed() -> None:
     def of(*accounts: str) -> Observation:
-        records = tuple(TokenAccountRecord(name, None, 5, None) for name in accounts)
+        records = tuple(
+            TokenAccountRecord(name, "mint", asset(), "program", 5, 1, 1, TokenFacts(ONDO)) for name in accounts
+        )
         amount = Decimal(5 * len(accounts))
         one = observation(ONDO, amount=str(amount))
         return Observation(

@@ -1,0 +1,100 @@
+"""Solana's tokens: which asset a mint is, and what it says of itself."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from msgspec import Struct
+
+from loaders.caip import SOLANA_MAINNET, AssetId, is_solana_address
+from loaders.errors import InvalidIdError
+from loaders.records import (
+    HoldingSource,
+    TokenAccountRecord,
+    TokenFacts,
+    TokenKind,
+    TokenTrust,
+    clean_metadata_uri,
+    clean_name,
+    clean_symbol,
+)
+from loaders.upstream.thegraph import MintRecord, SplBalanceRecord
+
+_MAX_KEPT_TEXT = 512
+
+PROGRAMS = {
+    TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+    TokenKind.SPL_2022: "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+}
+_KINDS = {program: kind for kind, program in PROGRAMS.items()}
+
+SOL = TokenFacts(
+    HoldingSource.SOLANA_SPL,
+    symbol="SOL",
+    name="Solana",
+    decimals=9,
+    kind=TokenKind.NATIVE,
+    trust=TokenTrust.UNLISTED,
+)
+
+
+class Mint(Struct, frozen=True, gc=False):
+    """A mint and the asset that it is."""
+
+    address: str
+    asset_id: AssetId
+
+
+@lru_cache(maxsize=16_384)
+def mint_of(address: str) -> Mint | None:
+    """The mint of an address, the same each time; None for what is no address."""
+    try:
+        return Mint(address, AssetId.of_token(SOLANA_MAINNET, address))
+    except InvalidIdError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _program_of(address: str) -> str | None:
+    return address if is_solana_address(address) else None
+
+
+def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
+    """The token account of a row, sharing what is not its own with others of the mint; None if it is unreadable."""
+    mint, program_id = mint_of(row.mint), _program_of(row.program_id)
+    if mint is None or program_id is None or not is_solana_address(row.account):
+        return None
+    return TokenAccountRecord(
+        row.account,
+        mint.address,
+        mint.asset_id,
+        program_id,
+        row.amount,
+        row.last_update_block_num,
+        row.last_update_timestamp,
+        facts_of(row),
+    )
+
+
+def facts_of(row: SplBalanceRecord | MintRecord) -> TokenFacts:
+    """What a mint says of itself, cleaned; trusted by nobody."""
+    symbol, name, uri = row.symbol, row.name, row.uri
+    kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
+    return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
+
+
+@lru_cache(maxsize=16_384)
+def _facts_of(
+    program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
+) -> TokenFacts:
+    # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
+    known = decimals or symbol or name
+    return TokenFacts(
+        HoldingSource.SOLANA_SPL,
+        symbol=clean_symbol(symbol),
+        name=clean_name(name),
+        decimals=decimals if known else None,
+        kind=_KINDS.get(program_id),
+        trust=TokenTrust.UNLISTED,
+        metadata_uri=clean_metadata_uri(uri),
+    )
