@@ -74,7 +74,7 @@ class _Asset:
     instrument_type: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Metadata:
     """The register, and its members by group.
 
@@ -118,7 +118,7 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     return _Metadata(by_asset_id, facts, groups, complete, placed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Prices:
     """Prices of tokens and of the shares behind them, by symbol; not ``complete`` if some could not be read."""
 
@@ -245,6 +245,17 @@ def _facts_of(kind: TokenKind, symbol: str, decimals: int | None) -> TokenFacts:
     )
 
 
+@lru_cache(maxsize=4)
+def _by_asset(metadata: _Metadata, prices: _Prices) -> Mapping[AssetId, Price]:
+    """The prices of tokens, never those of the shares that they stand for."""
+    by_symbol = prices.by_symbol
+    return {
+        asset_id: by_symbol[asset.symbol]
+        for asset_id, asset in metadata.by_asset_id.items()
+        if asset.symbol in by_symbol
+    }
+
+
 class _OndoBook(Book):
     def __init__(
         self,
@@ -258,17 +269,18 @@ class _OndoBook(Book):
         )
         self.knows_all, self.facts = self._metadata.complete, self._metadata.facts
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
-        self._prices = prices.by_symbol if isinstance(prices, _Prices) else {}
-        self._prices_of_shares = prices.of_shares if isinstance(prices, _Prices) else {}
-        self._changes = changes if isinstance(changes, Mapping) else {}
+        self._prices_of_shares: Mapping[str, Decimal] = {}
+        if isinstance(prices, _Prices):
+            self.prices, self._prices_of_shares = _by_asset(self._metadata, prices), prices.of_shares
+            if isinstance(changes, Mapping):
+                self.prices = {
+                    asset_id: self._changed(asset_id, price, changes) for asset_id, price in self.prices.items()
+                }
         self._markets = markets if isinstance(markets, Mapping) else {}
 
-    def price(self, asset_id: AssetId) -> Price | None:
-        """The token's price, never that of the share that it stands for."""
-        asset = self._metadata.by_asset_id.get(asset_id)
-        price = None if asset is None else self._prices.get(asset.symbol)
-        change = None if asset is None or price is None else self._changes.get(asset.symbol)
-        if price is None or change is None:
+    def _changed(self, asset_id: AssetId, price: Price, changes: Mapping[str, EnhancedPriceRecord]) -> Price:
+        change = changes.get(self._metadata.by_asset_id[asset_id].symbol)
+        if change is None:
             return price
         return replace(price, change_24h=change.priceChange24h, change_percent_24h=change.priceChangePct24h)
 

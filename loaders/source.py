@@ -156,10 +156,8 @@ class Book:
     """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
     facts: Mapping[AssetId, TokenFacts] = MappingProxyType({})
     """What the source says of the tokens that it knows."""
-
-    def price(self, asset_id: AssetId) -> Price | None:
-        """One whole token's price; None when the source has none."""
-        return None
+    prices: Mapping[AssetId, Price] = MappingProxyType({})
+    """What one whole token costs, of those that the source prices."""
 
     def price_failed(self, asset_id: AssetId) -> bool:
         """Whether the source may have a price that could not be read."""

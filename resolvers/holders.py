@@ -9,7 +9,7 @@ from loaders.records import SourceStatus, Wants
 from loaders.source import EVERYTHING
 from resolvers.context import Context
 from resolvers.holdings import Filter, HoldingList, list_view
-from resolvers.paging import HoldingOrderField, Order, PageArguments, check_page, fingerprint
+from resolvers.paging import Fingerprint, HoldingOrderField, Order, PageArguments, check_page
 from resolvers.reconcile import Pricing, reconcile
 from resolvers.view import View
 
@@ -20,7 +20,7 @@ async def resolve_holders(
     context: Context, asset_id: AssetId, arguments: PageArguments, wants: Wants
 ) -> HoldingList | None:
     """A page of the holders of a token, the largest first; None when no source can list them."""
-    listing = fingerprint("holders", asset_id)
+    listing = Fingerprint(lambda: ("holders", asset_id))
     check_page(_ORDER, listing, arguments)  # refuses a page or cursor that cannot be
     answers, books = await asyncio.gather(
         context.loaders.holders.load(asset_id), context.loaders.books.load((asset_id, wants))

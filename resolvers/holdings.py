@@ -23,7 +23,7 @@ from loaders.records import (
 from loaders.source import EVERYTHING, Book, Scope
 from resolvers.chain import Coin, by_number
 from resolvers.context import Context
-from resolvers.paging import Order, Page, PageArguments, Place, check_page, cut_page, fingerprint, sort_holdings
+from resolvers.paging import Fingerprint, Order, Page, PageArguments, Place, check_page, cut_page, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
 from resolvers.token import GroupRecord, TokenRecord, build_token, described, find_group, kind_of, trust_of
 from resolvers.view import View, load_view
@@ -64,9 +64,9 @@ class Listing(Struct, frozen=True):
         check_page(self.order, self.fingerprint, self.arguments)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """What tells the cursors of this list from those of another."""
-        return fingerprint("holdings", sorted(self.accounts), _spelled(self.condition))
+        return Fingerprint(lambda: ("holdings", sorted(self.accounts), _spelled(self.condition)))
 
 
 class ListedHolding(Struct, frozen=True, gc=False):
@@ -149,7 +149,7 @@ async def list_holdings(context: Context, listing: Listing, wants: Wants, *, sha
 
 
 def list_view(
-    view: View, condition: Filter, order: Order, arguments: PageArguments, listing: str, whole: Decimal | None
+    view: View, condition: Filter, order: Order, arguments: PageArguments, listing: Fingerprint, whole: Decimal | None
 ) -> HoldingList:
     """A page of a view; ``whole`` is the priced total that shares are of, None for no shares."""
     kept = held(view) if condition.keeps_all else _kept(view, condition)
@@ -239,7 +239,7 @@ def held(view: View) -> list[HoldingRecord]:
     return [
         holding
         for holding in view.holdings
-        if (chosen := holding.observations[0]).amount or (chosen.amount is None and chosen.raw != 0)
+        if (chosen := holding.chosen).amount or (chosen.amount is None and chosen.raw != 0)
     ]
 
 

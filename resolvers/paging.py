@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any, Self, overload
 
@@ -115,13 +116,27 @@ class Ordered(Sequence[tuple[Place, HoldingRecord]]):
         return Place(self._key_of(holding), holding.id), holding
 
 
+class Fingerprint:
+    """A short digest that tells one list from another by what it is ``of``; made when a cursor wants it."""
+
+    def __init__(self, of: Callable[[], object]) -> None:
+        self._of = of
+
+    def __str__(self) -> str:
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.blake2b(repr(self._of()).encode(), digest_size=9).hexdigest()
+
+
 @dataclass(slots=True)
 class Page:
     """A run of an ordered list; ``listing`` is the fingerprint of that list."""
 
     placed: Ordered
     order: Order
-    listing: str
+    listing: Fingerprint
     has_next: bool
     has_previous: bool
 
@@ -155,11 +170,6 @@ def _id_of(holding: HoldingRecord) -> tuple[str, str]:
     return holding.account_id, holding.asset_id.local
 
 
-def fingerprint(*what: object) -> str:
-    """A short digest that tells one list from another."""
-    return hashlib.blake2b(repr(what).encode(), digest_size=9).hexdigest()
-
-
 def sort_holdings(
     holdings: Sequence[HoldingRecord], order: Order, symbol_of: Callable[[HoldingRecord], str | None]
 ) -> Ordered:
@@ -173,12 +183,12 @@ def sort_holdings(
     return Ordered([holding for _, holding in known], key_of)
 
 
-def check_page(order: Order, listing: str, arguments: PageArguments) -> None:
+def check_page(order: Order, listing: Fingerprint, arguments: PageArguments) -> None:
     """Raises ``BadInputError`` for a page that cannot be, and for a cursor of another list or order."""
     cut_page(Ordered((), lambda holding: None), order, listing, arguments)
 
 
-def cut_page(placed: Ordered, order: Order, listing: str, arguments: PageArguments) -> Page:
+def cut_page(placed: Ordered, order: Order, listing: Fingerprint, arguments: PageArguments) -> Page:
     """The page that the arguments describe; ``listing`` is the fingerprint of the list that cursors belong to."""
     arguments.check()
     start, end = 0, len(placed)
@@ -241,13 +251,13 @@ def _bisect(placed: Ordered, order: Order, found: Callable[[Place], bool]) -> in
     return low
 
 
-def _write_cursor(place: Place, order: Order, listing: str) -> str:
+def _write_cursor(place: Place, order: Order, listing: Fingerprint) -> str:
     key = amounts.plain(place.key) if isinstance(place.key, Decimal) else place.key
-    fields = [order.field.value, order.direction.value, listing, key, place.id]
+    fields = [order.field.value, order.direction.value, str(listing), key, place.id]
     return urlsafe_b64encode(orjson.dumps(fields)).rstrip(b"=").decode("ascii")
 
 
-def _read_cursor(argument: str, cursor: str, order: Order, listing: str) -> Place:
+def _read_cursor(argument: str, cursor: str, order: Order, listing: Fingerprint) -> Place:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         fields: Any = orjson.loads(urlsafe_b64decode(padded))
@@ -259,7 +269,7 @@ def _read_cursor(argument: str, cursor: str, order: Order, listing: str) -> Plac
         raise BadInputError(argument, cursor, "is not a cursor of this graph")
     if (field, direction) != (order.field.value, order.direction.value):
         raise BadInputError(argument, cursor, "belongs to another order")
-    if of_listing != listing:
+    if of_listing != str(listing):
         raise BadInputError(argument, cursor, "belongs to another list or filter")
     return place
 

@@ -84,12 +84,13 @@ class Word(Struct, frozen=True, gc=False):
 
 
 class HoldingRecord(HoldingKey, frozen=True, gc=False):
-    """One account's position in one asset; ``observations`` begin with the chosen one."""
+    """One account's position in one asset; ``observations`` begin with the ``chosen`` one, whose amount it is."""
 
     value: Decimal | None
     value_status: ValueStatus
     value_source: HoldingSource | None
     agreement: SourceAgreement
+    chosen: Observation
     observations: tuple[Observation, ...]
 
     @property
@@ -98,34 +99,29 @@ class HoldingRecord(HoldingKey, frozen=True, gc=False):
         return [Word(observation, index == 0) for index, observation in enumerate(self.observations)]
 
     @property
-    def chosen(self) -> Observation:
-        """The observation whose amount it is."""
-        return self.observations[0]
-
-    @property
     def amount(self) -> Decimal | None:
         """Whole tokens."""
-        return self.observations[0].amount
+        return self.chosen.amount
 
     @property
     def raw(self) -> int | None:
         """Smallest units."""
-        return self.observations[0].raw
+        return self.chosen.raw
 
     @property
     def amount_source(self) -> HoldingSource:
         """Whose amount it is."""
-        return self.observations[0].source
+        return self.chosen.source
 
     @property
     def as_of(self) -> AsOf | None:
         """How current the amount is."""
-        return self.observations[0].as_of
+        return self.chosen.as_of
 
     @property
     def is_zero(self) -> bool:
         """Whether nothing is held."""
-        return _is_zero(self.observations[0])
+        return _is_zero(self.chosen)
 
 
 class Pricing:
@@ -142,12 +138,20 @@ class Pricing:
     ) -> None:
         self.books = books
         ranked = [books[source] for source in FACTS_RANK if source in books]
-        self.price_lists = [book for book in ranked if type(book).price is not Book.price]
+        self.price_lists = [book.prices for book in ranked if book.prices]
+        self._may_fail = [book for book in ranked if type(book).price_failed is not Book.price_failed]
         self._valuing_sources = valuing_sources
         self._answered = answered
         self._silent: dict[AccountId, frozenset[HoldingSource]] = {}
 
-    def silent(self, account_id: AccountId) -> frozenset[HoldingSource]:
+    def may_be_lacking(self, chosen: Observation, observations: Sequence[Observation]) -> bool:
+        """Whether somebody may know of a value, and could not be heard."""
+        silent = self._silent_on(chosen.account_id)
+        if silent and not silent <= {observation.source for observation in observations}:
+            return True
+        return any([book.price_failed(chosen.asset_id) for book in self._may_fail])
+
+    def _silent_on(self, account_id: AccountId) -> frozenset[HoldingSource]:
         """The sources that carry values and have not answered for an account."""
         silent = self._silent.get(account_id)
         if silent is None:
@@ -182,7 +186,7 @@ def _holding(group: list[Observation], stale: Callable[[Observation], bool], pri
     elif chosen.amount is None or chosen.raw is None:
         group = [chosen := _scaled(chosen, group, pricing.books)]
     value, status, source = _value(chosen, group, pricing)
-    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, agreement, tuple(group))
+    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, agreement, chosen, tuple(group))
 
 
 def _scaled(
@@ -248,21 +252,19 @@ def _value(
     amount = chosen.amount
     if not amount and _is_zero(chosen):
         return amounts.ZERO, ValueStatus.REPORTED, chosen.source
-    for book in pricing.price_lists:
-        price = book.price(chosen.asset_id)
+    for prices in pricing.price_lists:
+        price = prices.get(chosen.asset_id)
         if price is not None and amount is not None:
             return amounts.product_rounded(amount, price.usd), ValueStatus.DERIVED, price.source
     for observation in observations:
         value = observation.value
-        if value is not None and value > 0:
+        if value and value > amounts.ZERO:
             if observation is chosen or _same_amount(observation, chosen):
                 return value, ValueStatus.REPORTED, observation.source
             if observation.amount and amount is not None:
                 derived = amounts.scaled_rounded(value, amount, observation.amount)
                 return derived, ValueStatus.DERIVED, observation.source
-    silent = pricing.silent(chosen.account_id)
-    unavailable = bool(silent) and not silent <= {observation.source for observation in observations}
-    unavailable = unavailable or any(book.price_failed(chosen.asset_id) for book in pricing.price_lists)
+    unavailable = pricing.may_be_lacking(chosen, observations)
     return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
 
 

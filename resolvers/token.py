@@ -89,7 +89,7 @@ class TokenRecord(Struct, frozen=True, gc=False):
     @property
     def price(self) -> Price | None:
         """US dollars for one of it."""
-        return next((price for book in self._ranked if (price := book.price(self.asset_id)) is not None), None)
+        return next((price for book in self._ranked if (price := book.prices.get(self.asset_id)) is not None), None)
 
     @property
     def stock(self) -> Stock | None:

@@ -252,11 +252,10 @@ class _Compiler:
             if kind is GraphQLInt:
                 simple += f" and {GRAPHQL_MIN_INT} <= {name} <= {GRAPHQL_MAX_INT}"
             self._write(depth, f"if {simple}: {f'{name} = {expression}' if expression != name else 'pass'}")
-            self._write(depth, f"elif {name} is not None: {name} = {anything_else}({name})")
-        else:
-            self._write(depth, f"if {name} is not None: {name} = {anything_else}({name})")
+        otherwise = "if" if expected is None else "elif"
+        self._write(depth, f"{otherwise} {name} is not None: {name} = {anything_else}({name})")
         if not nullable:
-            self._write(depth, f"if {name} is None: raise GiveUp")
+            self._write(depth, "else: raise GiveUp")
 
     def _exact(self, kind: GraphQLLeafType, name: str) -> tuple[type | None, str]:
         """The very type that values have which need no care, and how those are written."""

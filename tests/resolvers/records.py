@@ -74,6 +74,7 @@ def holdings(draw: st.DrawFn, *, max_size: int = 30) -> list[HoldingRecord]:
                 status,
                 None if value is None else seen.source,
                 SourceAgreement.SINGLE,
+                seen,
                 (seen,),
             )
         )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from resolvers.errors import BadInputError
 from resolvers.paging import (
     DEFAULT_PAGE,
+    Fingerprint,
     HoldingOrderField,
     Order,
     OrderDirection,
@@ -22,7 +23,7 @@ from resolvers.reconcile import HoldingRecord
 from tests.resolvers.records import holdings
 
 orders = st.builds(Order, st.sampled_from(HoldingOrderField), st.sampled_from(OrderDirection))
-LIST = "a list"
+LIST = Fingerprint(lambda: "a list")
 
 
 def symbol(holding: HoldingRecord) -> str | None:

@@ -28,11 +28,9 @@ class Facts(Book):
     """A book of one token's decimals and price."""
 
     def __init__(self, decimals: int | None = None, price: str | None = None, *, failed: bool = False) -> None:
-        self._price, self._failed = price, failed
+        self._failed = failed
+        self.prices = {} if price is None else {asset(): Price(Decimal(price), ONDO, None, None, None)}
         self.facts = {asset(): TokenFacts(ONDO, decimals=decimals)}
-
-    def price(self, asset_id: AssetId) -> Price | None:
-        return None if self._price is None else Price(Decimal(self._price), ONDO, None, None, None)
 
     def price_failed(self, asset_id: AssetId) -> bool:
         return self._failed
