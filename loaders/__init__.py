@@ -17,7 +17,7 @@ from loaders.read_through import Caches
 from loaders.records import AsOf, HoldingSource, Wants
 from loaders.registers import Reading
 from loaders.solana import SolanaSource
-from loaders.source import Answer, Book, Source
+from loaders.source import Answer, Book, Books, Source
 from loaders.upstream import Upstreams
 
 SOURCES: Sequence[Callable[[Upstreams, Caches], Source]] = (
@@ -131,7 +131,7 @@ class Loaders:
 
     async def read_books(
         self, names: frozenset[HoldingSource] | None, wants: Wants, asset_ids: Sequence[AssetId] = ()
-    ) -> Mapping[HoldingSource, Book]:
+    ) -> Books:
         """What the configured sources know of tokens; None as ``names`` means all of them."""
         asking = [
             source for name, source in self.sources.items() if source.configured and (names is None or name in names)
@@ -142,7 +142,7 @@ class Loaders:
             books = await run_all([self._read_book(source, asset_ids, wants) for source in asking])
         else:  # all that they wait for has begun
             books = [await self._read_book(source, asset_ids, wants) for source in asking]
-        return {source.name: book for source, book in zip(asking, books, strict=True)}
+        return Books({source.name: book for source, book in zip(asking, books, strict=True)})
 
     async def _read_book(self, source: Source, asset_ids: Sequence[AssetId], wants: Wants) -> Book:
         return await source.read_book(asset_ids, wants, self.reading(source.name))
@@ -162,16 +162,14 @@ class Loaders:
         return await self.sources[name].indexed_to(self.reading(name))
 
 
-class BooksByTokenLoader(BatchLoader[tuple[AssetId, Wants], Mapping[HoldingSource, Book]]):
+class BooksByTokenLoader(BatchLoader[tuple[AssetId, Wants], Books]):
     """Loads what all sources know of tokens that are asked for by id, many a request."""
 
     def __init__(self, loaders: Loaders) -> None:
         super().__init__()
         self._loaders = loaders
 
-    async def fetch(
-        self, keys: Sequence[tuple[AssetId, Wants]]
-    ) -> Mapping[tuple[AssetId, Wants], Mapping[HoldingSource, Book]]:
+    async def fetch(self, keys: Sequence[tuple[AssetId, Wants]]) -> Mapping[tuple[AssetId, Wants], Books]:
         """One set of books for all tokens of the batch."""
         wants = Wants.NOTHING
         for _, wanted in keys:

@@ -50,6 +50,7 @@ _NATIVE_ALIASES = {
 
 
 _BASE58 = re.compile(r"(1*)([2-9A-HJ-NP-Za-km-z]?[1-9A-HJ-NP-Za-km-z]*)")
+_LONG_BASE58 = re.compile(r"[2-9A-HJ-NP-Za-km-z][1-9A-HJ-NP-Za-km-z]{42,43}").fullmatch  # as nearly all are
 _SHORTEST = [base58.b58encode_int(256**size, default_one=False).decode() for size in range(33)]
 """By size, the smallest base58 number that needs more bytes than that."""
 
@@ -59,6 +60,8 @@ def is_solana_address(text: str) -> bool:
 
     Base58's digits are in the order of their character codes, so numbers of one length compare as their texts do.
     """
+    if _LONG_BASE58(text):
+        return text < _SHORTEST[32] if len(text) == 44 else text >= _SHORTEST[31]
     if not 32 <= len(text) <= 44 or (parts := _BASE58.fullmatch(text)) is None:
         return False
     zeros, number = parts.groups()

@@ -269,6 +269,7 @@ class _OndoBook(Book):
         )
         self.knows_all, self.facts = self._metadata.complete, self._metadata.facts
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
+        self.prices_whole = self.knows_all and not self._prices_failed
         self._prices_of_shares: Mapping[str, Decimal] = {}
         if isinstance(prices, _Prices):
             self.prices, self._prices_of_shares = _by_asset(self._metadata, prices), prices.of_shares

@@ -7,8 +7,8 @@ Everything above this module treats sources alike. A further source is a module 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from functools import reduce
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property, reduce
 from operator import or_
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -159,8 +159,11 @@ class Book:
     prices: Mapping[AssetId, Price] = MappingProxyType({})
     """What one whole token costs, of those that the source prices."""
 
+    prices_whole: bool = True
+    """Whether ``prices`` are all that there are."""
+
     def price_failed(self, asset_id: AssetId) -> bool:
-        """Whether the source may have a price that could not be read."""
+        """Whether the source may have a price that could not be read; never if its prices are whole."""
         return False
 
     def stock(self, asset_id: AssetId) -> Stock | None:
@@ -170,6 +173,20 @@ class Book:
     def group(self, group_id: str) -> Group | None:
         """A group of the source's register; None when it has no such group."""
         return None
+
+
+class Books(dict[HoldingSource, Book]):
+    """What several sources know of tokens, and how to look one up in all of them at once."""
+
+    @cached_property
+    def registers(self) -> list[Callable[[AssetId], TokenFacts | None]]:
+        """Each gives what one source says of a token."""
+        return [book.facts.get for book in self.values() if book.facts]
+
+    @cached_property
+    def authorities(self) -> frozenset[HoldingSource]:
+        """The sources whose registers were read whole."""
+        return frozenset(name for name, book in self.items() if book.knows_all)
 
 
 class Source(ABC):

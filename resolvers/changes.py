@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from loaders.caip import ChainId
 from loaders.records import HoldingSource, Observation, Report, SourceStatus
-from loaders.source import Book
+from loaders.source import Books
 from resolvers.reconcile import HoldingRecord
 from resolvers.view import View
 
@@ -22,7 +22,7 @@ class Held:
     """A holding as it was last known for certain, and the books of that time."""
 
     record: HoldingRecord
-    books: Mapping[HoldingSource, Book]
+    books: Books
 
 
 Holdings = Mapping[str, Held]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -20,7 +20,7 @@ from loaders.records import (
     TokenTrust,
     Wants,
 )
-from loaders.source import EVERYTHING, Book, Scope
+from loaders.source import EVERYTHING, Books, Scope
 from resolvers.chain import Coin, by_number
 from resolvers.context import Context
 from resolvers.paging import Fingerprint, Order, Page, PageArguments, Place, check_page, cut_page, sort_holdings
@@ -73,7 +73,7 @@ class ListedHolding(Struct, frozen=True, gc=False):
     """A holding and the books that describe its token."""
 
     holding: HoldingRecord
-    books: Mapping[HoldingSource, Book]
+    books: Books
 
     @property
     def token(self) -> TokenRecord:
@@ -247,16 +247,15 @@ def _kept(view: View, condition: Filter) -> list[HoldingRecord]:
     return [holding for holding in view.holdings if _keeps(condition, holding, view.books)]
 
 
-def _facts(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> TokenFacts | None:
+def _facts(holding: HoldingRecord, books: Books) -> TokenFacts | None:
     return facts_of(holding.asset_id, [one.facts for one in holding.observations], books)
 
 
-def _symbol(holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> str | None:
-    known = described(holding.asset_id, _facts(holding, books))
-    return None if known is None else known.symbol
+def _symbol(holding: HoldingRecord, books: Books) -> str | None:
+    return described(holding.asset_id, _facts(holding, books)).symbol
 
 
-def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSource, Book]) -> bool:
+def _keeps(condition: Filter, holding: HoldingRecord, books: Books) -> bool:
     scope = condition.scope
     if holding.is_zero and not scope.zero:
         return False
@@ -275,12 +274,11 @@ def _keeps(condition: Filter, holding: HoldingRecord, books: Mapping[HoldingSour
     return condition.search is None or _matches(condition.search, described(holding.asset_id, facts))
 
 
-def _matches(search: str, known: TokenFacts | Coin | None) -> bool:
-    texts = (known.symbol, known.name) if known is not None else ()
-    return any(text is not None and search.casefold() in text.casefold() for text in texts)
+def _matches(search: str, known: TokenFacts | Coin) -> bool:
+    return any(text is not None and search.casefold() in text.casefold() for text in (known.symbol, known.name))
 
 
-def _group_of(group_id: str, holdings: Sequence[HoldingRecord], books: Mapping[HoldingSource, Book]) -> Group:
+def _group_of(group_id: str, holdings: Sequence[HoldingRecord], books: Books) -> Group:
     """A group known by its members alone, because its register could not be read."""
     facts = _facts(holdings[0], books)
     source = holdings[0].amount_source if facts is None else facts.source

@@ -165,9 +165,8 @@ class Page:
         return _write_cursor(place, self.order, self.listing)
 
 
-def _id_of(holding: HoldingRecord) -> tuple[str, str]:
-    """What is in the order of ids, and need not be made: "/" comes before all that an address can go on with."""
-    return holding.account_id, holding.asset_id.local
+_ID = attrgetter("account_id", "asset_id.local")
+"""What is in the order of ids, and need not be made: "/" comes before all that an address can go on with."""
 
 
 def sort_holdings(
@@ -175,12 +174,14 @@ def sort_holdings(
 ) -> Ordered:
     """The holdings in order."""
     key_of = _keys(order.field, symbol_of)
-    keyed = [(key_of(holding), holding) for holding in sorted(holdings, key=_id_of)]
+    by_id = sorted(holdings, key=_ID)
+    keyed = list(zip(map(key_of, by_id), by_id, strict=True))
     known = [item for item in keyed if item[0] is not None]
     known.sort(key=itemgetter(0), reverse=order.direction is OrderDirection.DESC)
+    ordered = [holding for _, holding in known]
     if len(known) < len(keyed):
-        known += [item for item in keyed if item[0] is None]
-    return Ordered([holding for _, holding in known], key_of)
+        ordered += [holding for key, holding in keyed if key is None]
+    return Ordered(ordered, key_of)
 
 
 def check_page(order: Order, listing: Fingerprint, arguments: PageArguments) -> None:
@@ -220,7 +221,7 @@ def _keys(
 
     keys: dict[HoldingOrderField, Callable[[HoldingRecord], _Key]] = {
         HoldingOrderField.VALUE_USD: attrgetter("value"),
-        HoldingOrderField.AMOUNT: lambda holding: holding.amount,
+        HoldingOrderField.AMOUNT: attrgetter("chosen.amount"),
         HoldingOrderField.SYMBOL: symbol,
         HoldingOrderField.CHAIN: lambda holding: str(holding.chain_id),
         HoldingOrderField.UPDATED_AT: updated_at,

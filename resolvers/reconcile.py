@@ -5,7 +5,7 @@ Sources are never added to each other and never merged by symbol or by equal amo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -25,7 +25,7 @@ from loaders.records import (
     TokenFacts,
     merged_facts,
 )
-from loaders.source import Book
+from loaders.source import Books
 from resolvers.chain import native_facts
 
 AMOUNT_RANK = (HoldingSource.SOLANA_SPL, HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE)
@@ -52,6 +52,11 @@ class SourceAgreement(Enum):
     AGREE = "AGREE"
     DIFFER = "DIFFER"
     NOT_COMPARABLE = "NOT_COMPARABLE"
+
+
+# A member of an enumeration takes five times as long to look up.
+_SINGLE, _REPORTED, _DERIVED = SourceAgreement.SINGLE, ValueStatus.REPORTED, ValueStatus.DERIVED
+_ZERO = amounts.ZERO
 
 
 class HoldingKey(Struct, frozen=True, gc=False):
@@ -132,14 +137,14 @@ class Pricing:
 
     def __init__(
         self,
-        books: Mapping[HoldingSource, Book],
+        books: Books,
         valuing_sources: Sequence[HoldingSource],
         answered: Callable[[HoldingSource, AccountId], bool],
     ) -> None:
         self.books = books
         ranked = [books[source] for source in FACTS_RANK if source in books]
         self.price_lists = [book.prices for book in ranked if book.prices]
-        self._may_fail = [book for book in ranked if type(book).price_failed is not Book.price_failed]
+        self._may_fail = [book for book in ranked if not book.prices_whole]
         self._valuing_sources = valuing_sources
         self._answered = answered
         self._silent: dict[AccountId, frozenset[HoldingSource]] = {}
@@ -149,7 +154,7 @@ class Pricing:
         silent = self._silent_on(chosen.account_id)
         if silent and not silent <= {observation.source for observation in observations}:
             return True
-        return any([book.price_failed(chosen.asset_id) for book in self._may_fail])
+        return any(book.price_failed(chosen.asset_id) for book in self._may_fail) if self._may_fail else False
 
     def _silent_on(self, account_id: AccountId) -> frozenset[HoldingSource]:
         """The sources that carry values and have not answered for an account."""
@@ -165,33 +170,42 @@ def reconcile(
     observations: Iterable[Observation], stale: Callable[[Observation], bool], pricing: Pricing
 ) -> list[HoldingRecord]:
     """One holding for each (account, asset), in no particular order, zero holdings included."""
-    groups: dict[tuple[AccountId, AssetId], list[Observation]] = {}
+    groups: dict[tuple[AccountId, AssetId], Observation | list[Observation]] = {}
     for observation in observations:
         key = (observation.account_id, observation.asset_id)
-        if key in groups:
-            groups[key].append(observation)
+        seen = groups.setdefault(key, observation)
+        if seen is observation:
+            continue
+        if isinstance(seen, list):
+            seen.append(observation)
         else:
-            groups[key] = [observation]
-    return [_holding(group, stale, pricing) for group in groups.values()]
+            groups[key] = [seen, observation]
+    return [
+        _of_several(group, stale, pricing) if isinstance(group, list) else _of_one(group, pricing)
+        for group in groups.values()
+    ]
 
 
-def _holding(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
-    agreement = SourceAgreement.SINGLE
+def _of_one(chosen: Observation, pricing: Pricing) -> HoldingRecord:
+    if chosen.amount is None or chosen.raw is None:
+        chosen = _scaled(chosen, (chosen,), pricing.books)
+    observations = (chosen,)
+    value, status, source = _value(chosen, observations, pricing)
+    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, _SINGLE, chosen, observations)
+
+
+def _of_several(group: list[Observation], stale: Callable[[Observation], bool], pricing: Pricing) -> HoldingRecord:
+    group.sort(key=lambda one: (stale(one), _AMOUNT_PLACE[one.source]))
+    for index, one in enumerate(group):
+        group[index] = _scaled(one, group, pricing.books)
     chosen = group[0]
-    if len(group) > 1:
-        group.sort(key=lambda one: (stale(one), _AMOUNT_PLACE[one.source]))
-        for index, one in enumerate(group):
-            group[index] = _scaled(one, group, pricing.books)
-        chosen, agreement = group[0], _agreement(group)
-    elif chosen.amount is None or chosen.raw is None:
-        group = [chosen := _scaled(chosen, group, pricing.books)]
     value, status, source = _value(chosen, group, pricing)
-    return HoldingRecord(chosen.account_id, chosen.asset_id, value, status, source, agreement, chosen, tuple(group))
+    return HoldingRecord(
+        chosen.account_id, chosen.asset_id, value, status, source, _agreement(group), chosen, tuple(group)
+    )
 
 
-def _scaled(
-    observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
-) -> Observation:
+def _scaled(observation: Observation, group: Sequence[Observation], books: Books) -> Observation:
     """The observation with both amounts, where its own source, another one or a register knows the decimals."""
     decimals, amount, raw = observation.decimals, observation.amount, observation.raw
     if amount is not None and raw is not None:
@@ -207,9 +221,7 @@ def _scaled(
     return replace(observation, decimals=decimals, amount=amount, raw=raw)
 
 
-def _decimals(
-    observation: Observation, group: Sequence[Observation], books: Mapping[HoldingSource, Book]
-) -> int | None:
+def _decimals(observation: Observation, group: Sequence[Observation], books: Books) -> int | None:
     own = books.get(observation.source)
     facts = None if own is None else own.facts.get(observation.asset_id)
     if facts is not None and facts.decimals is not None:
@@ -251,19 +263,19 @@ def _value(
 ) -> tuple[Decimal | None, ValueStatus, HoldingSource | None]:
     amount = chosen.amount
     if not amount and _is_zero(chosen):
-        return amounts.ZERO, ValueStatus.REPORTED, chosen.source
+        return _ZERO, _REPORTED, chosen.source
     for prices in pricing.price_lists:
         price = prices.get(chosen.asset_id)
         if price is not None and amount is not None:
-            return amounts.product_rounded(amount, price.usd), ValueStatus.DERIVED, price.source
+            return amounts.product_rounded(amount, price.usd), _DERIVED, price.source
     for observation in observations:
         value = observation.value
-        if value and value > amounts.ZERO:
+        if value and value > _ZERO:
             if observation is chosen or _same_amount(observation, chosen):
-                return value, ValueStatus.REPORTED, observation.source
+                return value, _REPORTED, observation.source
             if observation.amount and amount is not None:
                 derived = amounts.scaled_rounded(value, amount, observation.amount)
-                return derived, ValueStatus.DERIVED, observation.source
+                return derived, _DERIVED, observation.source
     unavailable = pricing.may_be_lacking(chosen, observations)
     return None, ValueStatus.UNAVAILABLE if unavailable else ValueStatus.UNPRICED, None
 
@@ -305,15 +317,12 @@ def sum_holdings(holdings: Iterable[HoldingRecord], reports: Iterable[Report]) -
     return TotalRecord(value, sound and unpriced == 0, count, unpriced, tuple(missing))
 
 
-def facts_of(
-    asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
-) -> TokenFacts | None:
+def facts_of(asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Books) -> TokenFacts | None:
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
-    found = [facts for book in books.values() if (facts := book.facts.get(asset_id)) is not None]
+    found = [facts for register in books.registers if (facts := register(asset_id)) is not None]
     for facts in observed:
         if facts is not None:
-            own = books.get(facts.source)
-            found.append(facts if own is None or not own.knows_all else _without_claims(facts))
+            found.append(_without_claims(facts) if facts.source in books.authorities else facts)
     if len(found) < 2:
         return found[0] if found else None
     found.sort(key=lambda facts: FACTS_RANK.index(facts.source))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -17,8 +17,8 @@ from loaders.records import (
     TokenTrust,
     Wants,
 )
-from loaders.source import Book
-from resolvers.chain import Coin, native_facts
+from loaders.source import Book, Books
+from resolvers.chain import UNKNOWN_COIN, Coin, native_facts
 from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
 
@@ -28,8 +28,8 @@ class TokenRecord(Struct, frozen=True, gc=False):
 
     asset_id: AssetId
     facts: TokenFacts | None
-    known: TokenFacts | Coin | None
-    books: Mapping[HoldingSource, Book]
+    known: TokenFacts | Coin
+    books: Books
 
     @property
     def id(self) -> str:
@@ -50,21 +50,6 @@ class TokenRecord(Struct, frozen=True, gc=False):
     def kind(self) -> TokenKind:
         """What sort of token it is."""
         return kind_of(self.asset_id, self.facts)
-
-    @property
-    def symbol(self) -> str | None:
-        """Its symbol."""
-        return None if self.known is None else self.known.symbol
-
-    @property
-    def name(self) -> str | None:
-        """Its name."""
-        return None if self.known is None else self.known.name
-
-    @property
-    def decimals(self) -> int | None:
-        """How many decimals its smallest unit stands behind the point."""
-        return None if self.known is None else self.known.decimals
 
     @property
     def metadata_uri(self) -> str | None:
@@ -113,7 +98,7 @@ class GroupRecord(Struct, frozen=True, gc=False):
 
     group_id: str
     group: Group | None
-    books: Mapping[HoldingSource, Book]
+    books: Books
 
     @property
     def id(self) -> str:
@@ -141,20 +126,20 @@ def trust_of(facts: TokenFacts | None) -> TokenTrust:
     return (facts and facts.trust) or TokenTrust.UNLISTED
 
 
-def described(asset_id: AssetId, facts: TokenFacts | None) -> TokenFacts | Coin | None:
+def described(asset_id: AssetId, facts: TokenFacts | None) -> TokenFacts | Coin:
     """What gives a token its symbol, name and decimals: the sources, or else what its chain's coin is known as."""
-    return facts if facts is not None and facts.describes else native_facts(asset_id)
+    if facts is not None and (facts.symbol is not None or facts.describes):
+        return facts
+    return native_facts(asset_id) or UNKNOWN_COIN
 
 
-def build_token(
-    asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Mapping[HoldingSource, Book]
-) -> TokenRecord:
+def build_token(asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Books) -> TokenRecord:
     """One token by what was observed of it and by the books."""
     facts = facts_of(asset_id, observed, books)
     return TokenRecord(asset_id, facts, described(asset_id, facts), books)
 
 
-def find_group(group_id: str, books: Mapping[HoldingSource, Book]) -> Group | None:
+def find_group(group_id: str, books: Books) -> Group | None:
     """A group of any source's register; None when none has it."""
     return next((group for book in books.values() if (group := book.group(group_id)) is not None), None)
 

@@ -21,7 +21,7 @@ from loaders.records import (
     TokenKind,
     Wants,
 )
-from loaders.source import Answer, Book, Scope
+from loaders.source import Answer, Books, Scope
 from resolvers.context import Context
 from resolvers.reconcile import HoldingRecord, Pricing, reconcile
 from resolvers.token import kind_of
@@ -40,7 +40,7 @@ class View(Struct, frozen=True):
     reports: Sequence[Report]
     aggregates: Sequence[Aggregate]
     summed: Mapping[HoldingSource, frozenset[frozenset[AccountAddress]]]
-    books: Mapping[HoldingSource, Book]
+    books: Books
 
     @property
     def snapshot_at(self) -> datetime | None:
@@ -159,7 +159,7 @@ def _count(asset_ids: Collection[AssetId], chain_id: ChainId | None) -> int:
     return [asset_id.chain_id for asset_id in asset_ids].count(chain_id)
 
 
-def _reconcile(context: Context, said: Sequence[_Said], books: Mapping[HoldingSource, Book]) -> list[HoldingRecord]:
+def _reconcile(context: Context, said: Sequence[_Said], books: Books) -> list[HoldingRecord]:
     statuses: dict[tuple[HoldingSource, AccountAddress, object], SourceStatus] = {
         (one.source, one.address, report.chain_id): report.status for one in said for report in one.reports
     }

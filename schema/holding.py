@@ -11,7 +11,7 @@ import strawberry
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, is_solana_address
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, TokenAccountRecord, TokenKind, TokenTrust
-from loaders.source import Scope
+from loaders.source import Books, Scope
 from resolvers.context import Info
 from resolvers.errors import BadInputError
 from resolvers.holders import resolve_holders
@@ -108,7 +108,7 @@ class Holding(OfRecord, Node):
 
     @classmethod
     def of_key(cls, key: HoldingKey) -> Self:
-        return cls.of(ListedHolding(cast("HoldingRecord", key), {}))
+        return cls.of(ListedHolding(cast("HoldingRecord", key), Books()))
 
     @classmethod
     async def load(cls, info: Info, key: HoldingKey) -> Self | None:

@@ -12,6 +12,7 @@ import strawberry
 from loaders.caip import AssetId
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, Price, Stock, TokenKind, TokenTrust
+from loaders.source import Books
 from resolvers.context import Info
 from resolvers.paging import PageArguments
 from resolvers.plan import Selection, wants_of_token
@@ -81,7 +82,7 @@ class AssetGroup(OfRecord, Node):
 
     @classmethod
     def of_key(cls, key: str) -> Self:
-        return cls.of(GroupRecord(key, None, {}))
+        return cls.of(GroupRecord(key, None, Books()))
 
 
 @strawberry.federation.type(keys=["id", "assetId"], description="A fungible token on one chain.")
@@ -96,9 +97,9 @@ class Token(OfRecord, Node):
     chain: Chain = of_record("chain_id")
     kind: TokenKind = of_record()
     address: str | None = of_record(description="Contract or mint; null for a native token.")
-    symbol: str | None = of_record()
-    name: str | None = of_record()
-    decimals: int | None = of_record()
+    symbol: str | None = of_record("known.symbol")
+    name: str | None = of_record("known.name")
+    decimals: int | None = of_record("known.decimals")
     metadata_uri: str | None = of_record()
     image_url: str | None = of_record()
     trust: TokenTrust = of_record()
@@ -119,7 +120,7 @@ class Token(OfRecord, Node):
 
     @classmethod
     def of_key(cls, key: AssetId) -> Self:
-        return cls.of(build_token(key, (), {}))
+        return cls.of(build_token(key, (), Books()))
 
     @classmethod
     async def load(cls, info: Info, key: AssetId) -> Self | None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders.records import HoldingSource, Observation, Report, SourceStatus, TokenAccountRecord, TokenFacts
+from loaders.source import Books
 from resolvers.changes import Held, Holdings, delta, known_for_certain, same_amount, same_value
 from resolvers.reconcile import Pricing, reconcile
 from resolvers.view import View
@@ -54,9 +55,9 @@ def view(*observations: Observation, **statuses: SourceStatus) -> View:
         Report(ONEBALANCE, None, (ADDRESS,), statuses.get("onebalance", OK)),
     ]
     stale = {report.source for report in reports if report.status is STALE}
-    pricing = Pricing({}, [ONEBALANCE], lambda *_: True)
+    pricing = Pricing(Books(), [ONEBALANCE], lambda *_: True)
     holdings = reconcile(observations, lambda one: one.source in stale, pricing)
-    return View((ADDRESS,), holdings, reports, (), {}, {})
+    return View((ADDRESS,), holdings, reports, (), {}, Books())
 
 
 def ondo(amount: str, number: int = 1) -> Observation:

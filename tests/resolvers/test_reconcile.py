@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loaders.caip import AssetId
 from loaders.records import HoldingSource, Observation, Price, Report, SourceStatus, TokenFacts
-from loaders.source import Book
+from loaders.source import Book, Books
 from resolvers.reconcile import (
     HoldingRecord,
     Pricing,
@@ -28,7 +28,7 @@ class Facts(Book):
     """A book of one token's decimals and price."""
 
     def __init__(self, decimals: int | None = None, price: str | None = None, *, failed: bool = False) -> None:
-        self._failed = failed
+        self._failed, self.prices_whole = failed, not failed
         self.prices = {} if price is None else {asset(): Price(Decimal(price), ONDO, None, None, None)}
         self.facts = {asset(): TokenFacts(ONDO, decimals=decimals)}
 
@@ -40,7 +40,7 @@ def one(
     *observations: Observation, book: Facts | None = None, stale: Sequence[HoldingSource] = (), answered: bool = True
 ) -> HoldingRecord:
     """The one holding that these observations of one asset make."""
-    pricing = Pricing({} if book is None else {ONDO: book}, [ONEBALANCE], lambda *_: answered)
+    pricing = Pricing(Books() if book is None else Books({ONDO: book}), [ONEBALANCE], lambda *_: answered)
     (holding,) = reconcile(observations, lambda seen: seen.source in stale, pricing)
     return holding
 
