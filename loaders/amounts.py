@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 
 # 256-bit integers have 78 digits and a mint may claim 255 decimals; anything that does not fit raises.
@@ -27,14 +27,6 @@ def plain(number: Decimal) -> str:
     if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
-
-
-def plain_each(numbers: Sequence[Decimal]) -> list[str]:
-    """``plain`` of each number; together they take half as long."""
-    return [
-        text if text[-1] != "0" and "E" not in text else plain(number)
-        for text, number in zip(map(str, numbers), numbers, strict=True)
-    ]
 
 
 def parse_plain(text: str) -> Decimal:

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from decimal import Decimal
-from itertools import chain, islice
-from operator import attrgetter
-from types import NoneType
+from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -40,6 +37,7 @@ from graphql import (
     Undefined,
     get_named_type,
     get_nullable_type,
+    is_abstract_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
@@ -52,8 +50,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from loaders import amounts
-from schema.of_record import RecordField
+from schema.of_record import OfRecord, RecordField
 from schema.scalars import SCALARS
 
 Complete = Callable[[Any], Any]
@@ -183,202 +180,189 @@ class CompilingExecutor(StrawberryGraphQLCoreExecutionContext):
         return None
 
 
-_Column = list[Any]
-"""The values of one field in all objects at one place."""
+@dataclass(slots=True)
+class _Source:
+    """The object that fields are read from: a variable, which holds it or, unless it is ``shown``, its record.
 
-_Values = Callable[[_Column], _Column]
-_Present = Callable[[_Column, set[type]], _Column]
-"""Completes a column without nulls, of values of exactly these types."""
+    ``known`` are the variables of what was read already, by path or by field.
+    """
 
-_LISTS: set[type] = {list, tuple}
-_NAME = attrgetter("_name_")
+    name: str
+    origin: Any
+    shown: bool
+    known: dict[str, str] = field(default_factory=dict)
 
 
 class _Compiler:
-    """Makes the function of a place of those of the places below it."""
+    """Writes one function."""
 
     def __init__(self, executor: CompilingExecutor) -> None:
         self._executor = executor
+        self._lines: list[str] = []
+        self._names: dict[str, Any] = {"GiveUp": GiveUpError}
+        self._count = 0
 
-    def compile(self, return_type: GraphQLOutputType, details: FieldDetailsList) -> Complete:
+    def compile(self, return_type: GraphQLOutputType, field_details_list: FieldDetailsList) -> Complete:
         """A function from a value that is not null to its completed form; raises ``_NotPlainError``."""
-        complete = self._values(GraphQLNonNull(cast("Any", return_type)), details, shown=True)
-        return lambda value: complete([value])[0]
+        self._write_value(1, "value", GraphQLNonNull(cast("Any", return_type)), field_details_list, shown=True)
+        code = "\n".join(["def complete(value):", *self._lines, "    return value"])
+        exec(compile(code, "<compiled selection>", "exec"), self._names)  # of names of the schema and of ours
+        return cast("Complete", self._names["complete"])
 
-    def _values(self, kind: GraphQLOutputType, details: FieldDetailsList, *, shown: bool) -> _Values:
-        """What completes a column; ``shown`` unless it is of the records of an ``OfRecord``."""
+    def _write(self, depth: int, *lines: str) -> None:
+        self._lines += ["    " * depth + line for line in lines]
+
+    def _new(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    def _constant(self, value: Any) -> str:
+        name = f"c{len(self._names)}"
+        self._names[name] = value
+        return name
+
+    def _write_value(
+        self, depth: int, name: str, kind: GraphQLOutputType, details: FieldDetailsList, *, shown: bool
+    ) -> None:
+        """Completes the variable of this name in place; ``shown`` unless it is the record of an ``OfRecord``."""
         nullable = not is_non_null_type(kind)
         inner = kind if nullable else cast("GraphQLNonNull[Any]", kind).of_type
         if is_leaf_type(inner):
-            complete = _leaves(inner)
-        elif is_list_type(inner):
-            complete = self._lists(inner, details, shown=shown)
-        elif is_object_type(inner):
-            complete = self._objects(inner, details, shown=shown)
+            self._write_leaf(depth, name, inner, nullable=nullable)
+            return
+        if nullable:
+            self._write(depth, f"if {name} is not None:")
+            depth += 1
         else:
-            complete = self._abstract(cast("GraphQLAbstractType", inner), details, shown=shown)
-        return _with_nulls(complete) if nullable else _without_nulls(complete)
+            self._write(depth, f"if {name} is None: raise GiveUp")
+        if is_list_type(inner):
+            self._write_list(depth, name, inner, details, shown=shown)
+        elif is_object_type(inner):
+            self._write_object(depth, name, inner, details, shown=shown)
+        elif is_abstract_type(inner):
+            if not shown:
+                raise _NotPlainError
+            self._write_abstract(depth, name, inner, details)
 
-    def _lists(self, kind: GraphQLList[Any], details: FieldDetailsList, *, shown: bool) -> _Present:
+    def _write_leaf(self, depth: int, name: str, kind: GraphQLLeafType, *, nullable: bool) -> None:
+        expected, expression = self._exact(kind, name)
+        anything_else = self._constant(_careful(kind))
+        if expected is not None:
+            simple = f"type({name}) is {self._constant(expected)}"
+            if kind is GraphQLInt:
+                simple += f" and {GRAPHQL_MIN_INT} <= {name} <= {GRAPHQL_MAX_INT}"
+            self._write(depth, f"if {simple}: {f'{name} = {expression}' if expression != name else 'pass'}")
+        otherwise = "if" if expected is None else "elif"
+        self._write(depth, f"{otherwise} {name} is not None: {name} = {anything_else}({name})")
+        if not nullable:
+            self._write(depth, "else: raise GiveUp")
+
+    def _exact(self, kind: GraphQLLeafType, name: str) -> tuple[type | None, str]:
+        """The very type that values have which need no care, and how those are written."""
+        coerce = f"{self._constant(kind.coerce_output_value)}({name})"
+        if kind is GraphQLString or kind is GraphQLID:
+            return str, name
+        if kind is GraphQLBoolean:
+            return bool, name
+        if kind is GraphQLInt:
+            return int, name
+        if isinstance(kind, GraphQLEnumType):
+            enum = getattr(kind, "wrapped_cls", None)
+            plainly_named = enum is not None and all(
+                kind.coerce_output_value(member) == member.name for member in enum
+            )
+            return (enum, f"{name}._name_") if plainly_named else (None, coerce)
+        return _TYPES.get(kind.name), coerce
+
+    def _write_list(
+        self, depth: int, name: str, kind: GraphQLList[Any], details: FieldDetailsList, *, shown: bool
+    ) -> None:
         if any(directive.name.value == "stream" for one in details for directive in one.node.directives or ()):
             raise _NotPlainError
-        complete_items = self._values(kind.of_type, details, shown=shown)
+        items, item = self._new(), self._new()
+        self._write(depth, f"if type({name}) is not list and type({name}) is not tuple: raise GiveUp")
+        self._write(depth, f"{items} = []")
+        self._write(depth, f"for {item} in {name}:")
+        self._write_value(depth + 1, item, kind.of_type, details, shown=shown)
+        self._write(depth + 1, f"{items}.append({item})")
+        self._write(depth, f"{name} = {items}")
 
-        def complete(column: _Column, types: set[type]) -> _Column:
-            if not types <= _LISTS:
-                raise GiveUpError
-            items = complete_items(list(chain.from_iterable(column)))
-            if len(column) == 1:
-                return [items]
-            left = iter(items)
-            return [list(islice(left, len(some))) for some in column]
+    def _write_abstract(self, depth: int, name: str, kind: GraphQLAbstractType, details: FieldDetailsList) -> None:
+        by_class = {}
+        for possible in self._executor.schema.get_possible_types(kind):
+            by_class[_class_of(possible)] = _Compiler(self._executor).compile(possible, details)
+        self._write(depth, f"{name} = {self._constant(by_class)}[type({name})]({name})")
 
-        return complete
-
-    def _abstract(self, kind: GraphQLAbstractType, details: FieldDetailsList, *, shown: bool) -> _Present:
-        if not shown:
-            raise _NotPlainError
-        of_class = {
-            _class_of(possible): self._objects(possible, details, shown=True)
-            for possible in self._executor.schema.get_possible_types(kind)
-        }
-
-        def complete(column: _Column, types: set[type]) -> _Column:
-            if len(types) == 1:
-                return of_class[next(iter(types))](column, types)
-            completed = {
-                one: iter(of_class[one]([value for value in column if type(value) is one], {one})) for one in types
-            }
-            return [next(completed[type(value)]) for value in column]
-
-        return complete
-
-    def _objects(self, kind: GraphQLObjectType, details: FieldDetailsList, *, shown: bool) -> _Present:
-        origin = _class_of(kind)
+    def _write_object(
+        self, depth: int, name: str, kind: GraphQLObjectType, details: FieldDetailsList, *, shown: bool
+    ) -> None:
+        source = _Source(name, _class_of(kind), shown)
+        if not shown and not issubclass(source.origin, OfRecord):
+            self._write(depth, f"{name} = {self._constant(source.origin.of)}({name})")
+            source.shown = True
+        if source.shown:
+            self._write(depth, f"if type({name}) is not {self._constant(source.origin)}: raise GiveUp")
         collected = self._executor.collect_subfields(kind, details)
         if collected.new_defer_usages:
             raise _NotPlainError
-        columns: dict[str, str] = {}
-        fields: list[_Values] = []
         entries = []
         for response_name, below in collected.grouped_field_set.items():
-            name = below[0].node.name.value
-            if name == "__typename":
+            field_name = below[0].node.name.value
+            if field_name == "__typename":
                 entries.append(f"{response_name!r}: {kind.name!r}")
                 continue
-            field = self._executor.schema.get_field(kind, name)
+            field = self._executor.schema.get_field(kind, field_name)
             if field is None or any(one.defer_usage is not None for one in below):
                 raise _NotPlainError
-            key = name if is_leaf_type(get_nullable_type(field.type)) else response_name
-            if key not in columns:  # else it is there under an alias
-                columns[key] = f"c{len(columns)}"
-                fields.append(self._field(field, below, origin, shown=shown))
-            entries.append(f"{response_name!r}: {columns[key]}")
-        variables = f"({', '.join(columns.values())},)" if columns else "_"
-        rows = "zip(*columns)" if columns else "columns[0]"
-        together = eval(f"lambda columns: [{{{', '.join(entries)}}} for {variables} in {rows}]")  # of names alone
+            value = source.known.get(field_name)
+            if value is None or not is_leaf_type(get_nullable_type(field.type)):  # else it is there under an alias
+                value = self._new()
+                shown_below = self._write_reading(depth, value, field, source)
+                self._write_value(depth, value, field.type, below, shown=shown_below)
+                source.known[field_name] = value
+            entries.append(f"{response_name!r}: {value}")
+        self._write(depth, f"{name} = {{{', '.join(entries)}}}")
 
-        def complete(column: _Column, types: set[type]) -> _Column:
-            if shown and not types <= {origin}:
-                raise GiveUpError
-            return cast("_Column", together([of_field(column) for of_field in fields] or [column]))
-
-        return complete
-
-    def _field(self, field: GraphQLField, below: FieldDetailsList, origin: Any, *, shown: bool) -> _Values:
-        """What completes a field of a column of objects, or of records where these are not ``shown``."""
+    def _write_reading(self, depth: int, value: str, field: GraphQLField, source: _Source) -> bool:
+        """Reads a field into a variable; gives whether that is shown, rather than a record yet to be."""
         definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
         if not isinstance(definition, StrawberryField) or definition.extensions or field.args:
             raise _NotPlainError
         if isinstance(definition, RecordField):
-            complete = self._values(field.type, below, shown=not definition.shows)
-            path = ".".join(filter(None, ["record" if shown else "", definition.path]))
-            if not path:
-                return complete
-            read: Callable[[Any], Any] = attrgetter(path)
+            self._write(depth, f"{value} = {self._write_path(depth, source, definition.path)}")
+            return not definition.shows
+        if type(definition).get_result is not StrawberryField.get_result:
+            raise _NotPlainError
+        resolver, owner = definition.base_resolver, self._write_shown(depth, source)
+        if resolver is None:
+            self._write(depth, f"{value} = {owner}.{definition.python_name}")
+        elif resolver.is_async or resolver.info_parameter or not resolver.self_parameter:
+            raise _NotPlainError
         else:
-            complete = self._values(field.type, below, shown=True)
-            read = _reader(definition)
-            if not shown:
-                show, plain = origin.of, read
-                read = lambda record: plain(show(record))  # noqa: E731
-        return lambda column: complete(list(map(read, column)))
+            self._write(depth, f"{value} = {self._constant(resolver)}({owner})")
+        return True
 
+    def _write_path(self, depth: int, source: _Source, path: str) -> str:
+        """The expression of an attribute of a record, what leads to it read once."""
+        owner = f"{source.name}.record" if source.shown else source.name
+        *parents, last = path.split(".")
+        walked = ""
+        for parent in parents:
+            walked += f".{parent}"
+            if walked not in source.known:
+                source.known[walked] = self._new()
+                self._write(depth, f"{source.known[walked]} = {owner}.{parent}")
+            owner = source.known[walked]
+        return f"{owner}.{last}" if last else owner
 
-def _reader(definition: StrawberryField) -> Callable[[Any], Any]:
-    """What reads a field from its object."""
-    if type(definition).get_result is not StrawberryField.get_result:
-        raise _NotPlainError
-    resolver = definition.base_resolver
-    if resolver is None:
-        return attrgetter(definition.python_name)
-    if resolver.is_async or resolver.info_parameter or not resolver.self_parameter:
-        raise _NotPlainError
-    return resolver
-
-
-def _with_nulls(complete: _Present) -> _Values:
-    def each(column: _Column) -> _Column:
-        types = set(map(type, column))
-        if NoneType not in types:
-            return complete(column, types)
-        types.discard(NoneType)
-        completed = iter(complete([value for value in column if value is not None], types))
-        return [None if value is None else next(completed) for value in column]
-
-    return each
-
-
-def _without_nulls(complete: _Present) -> _Values:
-    def each(column: _Column) -> _Column:
-        types = set(map(type, column))
-        if NoneType in types:
-            raise GiveUpError
-        return complete(column, types)
-
-    return each
-
-
-def _leaves(kind: GraphQLLeafType) -> _Present:
-    """What completes a column of leaves."""
-    careful, (plain, write) = _careful(kind), _written(kind)
-
-    def complete(column: _Column, types: set[type]) -> _Column:
-        return write(column) if types <= plain else list(map(careful, column))
-
-    return complete
-
-
-def _written(kind: GraphQLLeafType) -> tuple[set[type], _Values]:
-    """The very types of values that need no care, and how a column of those is written."""
-    if kind is GraphQLString or kind is GraphQLID:
-        return {str}, _as_they_are
-    if kind is GraphQLBoolean:
-        return {bool}, _as_they_are
-    if kind is GraphQLInt:
-        return {int}, _integers
-    coerce = kind.coerce_output_value
-    if isinstance(kind, GraphQLEnumType):
-        enum = getattr(kind, "wrapped_cls", None)
-        if enum is None:
-            return set(), _as_they_are
-        if all(coerce(member) == member.name for member in enum):
-            return {enum}, lambda column: list(map(_NAME, column))
-        return set(), _as_they_are
-    expected = _TYPES.get(kind.name)
-    if coerce is amounts.plain:
-        return {Decimal}, amounts.plain_each
-    return set() if expected is None else {expected}, lambda column: list(map(coerce, column))
-
-
-def _as_they_are(column: _Column) -> _Column:
-    return column
-
-
-def _integers(column: _Column) -> _Column:
-    if column and not (min(column) >= GRAPHQL_MIN_INT and max(column) <= GRAPHQL_MAX_INT):
-        raise GiveUpError
-    return column
+    def _write_shown(self, depth: int, source: _Source) -> str:
+        """The variable of the object itself, made from its record where it must be."""
+        if source.shown:
+            return source.name
+        if "" not in source.known:
+            source.known[""] = self._new()
+            self._write(depth, f"{source.known['']} = {self._constant(source.origin.of)}({source.name})")
+        return source.known[""]
 
 
 def _class_of(kind: GraphQLObjectType) -> Any:
