@@ -165,16 +165,14 @@ class Page:
         return _write_cursor(place, self.order, self.listing)
 
 
-_ID = attrgetter("account_id", "asset_id.local")
-"""What is in the order of ids, and need not be made: "/" comes before all that an address can go on with."""
-
-
 def sort_holdings(
     holdings: Sequence[HoldingRecord], order: Order, symbol_of: Callable[[HoldingRecord], str | None]
 ) -> Ordered:
     """The holdings in order."""
     key_of = _keys(order.field, symbol_of)
-    by_id = sorted(holdings, key=_ID)
+    # In the order of ids, which need not be made: "/" comes before all that an address can go on with.
+    by_id = sorted(holdings, key=attrgetter("asset_id.local"))
+    by_id.sort(key=attrgetter("account_id"))
     keyed = list(zip(map(key_of, by_id), by_id, strict=True))
     known = [item for item in keyed if item[0] is not None]
     known.sort(key=itemgetter(0), reverse=order.direction is OrderDirection.DESC)
