@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 from loaders.answers import AnswersByAddressLoader
 from loaders.base import BatchLoader, run_all
+from loaders.books import Book, Books, Lexicons
 from loaders.cache import MemoryCache
 from loaders.caip import AssetId, ChainId
 from loaders.errors import LoadError
@@ -17,7 +18,7 @@ from loaders.read_through import Caches
 from loaders.records import AsOf, HoldingSource, Wants
 from loaders.registers import Reading
 from loaders.solana import SolanaSource
-from loaders.source import Answer, Book, Books, Source
+from loaders.source import Answer, Source
 from loaders.upstream import Upstreams
 
 SOURCES: Sequence[Callable[[Upstreams, Caches], Source]] = (
@@ -43,6 +44,7 @@ class Sources:
             settings.cache_stale_while_revalidate_seconds,
             settings.cache_stale_if_error_seconds,
         )
+        self.lexicons = Lexicons()
         self.by_name: Mapping[HoldingSource, Source] = {
             source.name: source for source in (build(upstreams, caches) for build in SOURCES)
         }
@@ -94,6 +96,7 @@ class Loaders:
 
     def __init__(self, sources: Sources, *, max_age_seconds: float | None = None) -> None:
         self.sources = sources.by_name
+        self._lexicons = sources.lexicons
         self._readings = Readings(sources, max_age_seconds)
         self.reading = self._readings.of
         self.answers = {
@@ -142,7 +145,9 @@ class Loaders:
             books = await run_all([self._read_book(source, asset_ids, wants) for source in asking])
         else:  # all that they wait for has begun
             books = [await self._read_book(source, asset_ids, wants) for source in asking]
-        return Books({source.name: book for source, book in zip(asking, books, strict=True)})
+        together = Books({source.name: book for source, book in zip(asking, books, strict=True)})
+        self._lexicons.set(together)
+        return together
 
     async def _read_book(self, source: Source, asset_ids: Sequence[AssetId], wants: Wants) -> Book:
         return await source.read_book(asset_ids, wants, self.reading(source.name))

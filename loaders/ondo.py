@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 
 from msgspec.structs import replace
 
+from loaders.books import Book
 from loaders.cache import Lifetime
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
@@ -35,7 +36,6 @@ from loaders.registers import Reading, Register
 from loaders.source import (
     EVERYTHING,
     Answer,
-    Book,
     Question,
     Scope,
     Source,
@@ -86,6 +86,9 @@ class _Metadata:
     members: Mapping[str, tuple[AssetId, ...]]
     complete: bool
     placed: bool
+
+
+_NOTHING_KNOWN = _Metadata({}, {}, {}, complete=False, placed=False)
 
 
 def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
@@ -264,9 +267,7 @@ class _OndoBook(Book):
         changes: Mapping[str, EnhancedPriceRecord] | LoadError | None,
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
-        self._metadata = (
-            _Metadata({}, {}, {}, complete=False, placed=False) if isinstance(metadata, LoadError) else metadata
-        )
+        self._metadata = _NOTHING_KNOWN if isinstance(metadata, LoadError) else metadata
         self.knows_all, self.facts = self._metadata.complete, self._metadata.facts
         self._prices_failed = isinstance(prices, LoadError) or (prices is not None and not prices.complete)
         self.prices_whole = self.knows_all and not self._prices_failed

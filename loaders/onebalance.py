@@ -9,6 +9,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from loaders import amounts
+from loaders.books import Book
 from loaders.cache import Lifetime
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, Namespace
 from loaders.errors import InvalidIdError, LoadError, UpstreamResponseError
@@ -20,7 +21,6 @@ from loaders.registers import Reading, Register
 from loaders.source import (
     KINDS,
     Answer,
-    Book,
     NoAnswer,
     Question,
     Scope,

@@ -10,6 +10,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from loaders import amounts
+from loaders.books import Book
 from loaders.cache import Lifetime
 from loaders.caip import (
     NATIVE_SOL,
@@ -38,7 +39,6 @@ from loaders.solana_balances import OwnerRows, OwnerSol, RowFilter, RowsOf, Sola
 from loaders.solana_tokens import PROGRAMS, SOL, facts_of
 from loaders.source import (
     Answer,
-    Book,
     Question,
     Scope,
     Source,
@@ -212,6 +212,9 @@ class _SolanaBook(Book):
         self.facts = facts
 
 
+_PLAIN_BOOK = _SolanaBook({NATIVE_SOL: SOL})
+
+
 class SolanaSource(Source):
     """Token accounts of many owners a request, paged to the end, and native SOL beside them."""
 
@@ -266,6 +269,8 @@ class SolanaSource(Source):
     async def read_book(self, asset_ids: Collection[AssetId], wants: Wants, reading: Reading) -> Book:
         """SOL's facts, and the metadata of the named mints, as many a request as the plan allows."""
         mints = [a.reference for a in asset_ids if a.chain_id == SOLANA_MAINNET and not a.is_native]
+        if not mints:
+            return _PLAIN_BOOK
         facts: dict[AssetId, TokenFacts] = {NATIVE_SOL: SOL}
         for mint, answered in (await reading.facts(self._balances.mints, mints)).items():
             # What cannot be read stays unknown.

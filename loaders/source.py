@@ -7,28 +7,24 @@ Everything above this module treats sources alike. A further source is a module 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property, reduce
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from operator import or_
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from loaders.books import Book
 from loaders.caip import AccountAddress, AssetId, ChainId, Namespace
 from loaders.errors import LoadError
 from loaders.records import (
     Aggregate,
     AsOf,
-    Group,
     HoldingSource,
     Observation,
-    Price,
     Report,
     SourceStatus,
-    Stock,
-    TokenFacts,
     TokenKind,
     Wants,
 )
@@ -147,46 +143,6 @@ class NoAnswer(Answer):
     def observations(self, scope: Scope) -> list[Observation]:
         """None at all."""
         return []
-
-
-class Book:
-    """What a source knows of tokens apart from balances. The plain one knows nothing."""
-
-    knows_all: bool = False
-    """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
-    facts: Mapping[AssetId, TokenFacts] = MappingProxyType({})
-    """What the source says of the tokens that it knows."""
-    prices: Mapping[AssetId, Price] = MappingProxyType({})
-    """What one whole token costs, of those that the source prices."""
-
-    prices_whole: bool = True
-    """Whether ``prices`` are all that there are."""
-
-    def price_failed(self, asset_id: AssetId) -> bool:
-        """Whether the source may have a price that could not be read; never if its prices are whole."""
-        return False
-
-    def stock(self, asset_id: AssetId) -> Stock | None:
-        """What the token stands for; None when it is no tokenised stock or fund of this source."""
-        return None
-
-    def group(self, group_id: str) -> Group | None:
-        """A group of the source's register; None when it has no such group."""
-        return None
-
-
-class Books(dict[HoldingSource, Book]):
-    """What several sources know of tokens, and how to look one up in all of them at once."""
-
-    @cached_property
-    def registers(self) -> list[Callable[[AssetId], TokenFacts | None]]:
-        """Each gives what one source says of a token."""
-        return [book.facts.get for book in self.values() if book.facts]
-
-    @cached_property
-    def authorities(self) -> frozenset[HoldingSource]:
-        """The sources whose registers were read whole."""
-        return frozenset(name for name, book in self.items() if book.knows_all)
 
 
 class Source(ABC):

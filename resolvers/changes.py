@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from loaders.books import Books
 from loaders.caip import ChainId
 from loaders.records import HoldingSource, Observation, Report, SourceStatus
-from loaders.source import Books
 from resolvers.reconcile import HoldingRecord
 from resolvers.view import View
 

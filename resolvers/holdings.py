@@ -10,6 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from loaders import amounts
+from loaders.books import Books
 from loaders.caip import AccountAddress, AssetId, ChainId
 from loaders.records import (
     Aggregate,
@@ -20,12 +21,12 @@ from loaders.records import (
     TokenTrust,
     Wants,
 )
-from loaders.source import EVERYTHING, Books, Scope
+from loaders.source import EVERYTHING, Scope
 from resolvers.chain import Coin, by_number
 from resolvers.context import Context
 from resolvers.paging import Fingerprint, Order, Page, PageArguments, Place, check_page, cut_page, sort_holdings
-from resolvers.reconcile import HoldingRecord, TotalRecord, facts_of, sum_holdings
-from resolvers.token import GroupRecord, TokenRecord, build_token, described, find_group, kind_of, trust_of
+from resolvers.reconcile import HoldingRecord, TotalRecord, sum_holdings
+from resolvers.token import GroupRecord, TokenRecord, described, find_group, kind_of, observed_token, trust_of
 from resolvers.view import View, load_view
 
 Accounts = tuple[AccountAddress, ...]
@@ -79,7 +80,7 @@ class ListedHolding(Struct, frozen=True, gc=False):
     def token(self) -> TokenRecord:
         """The holding's token, by what was observed with it and by the books."""
         holding = self.holding
-        return build_token(holding.asset_id, [one.facts for one in holding.observations], self.books)
+        return observed_token(holding.asset_id, holding.observations, self.books)
 
 
 class EdgeRecord(Struct, frozen=True, gc=False):
@@ -248,11 +249,11 @@ def _kept(view: View, condition: Filter) -> list[HoldingRecord]:
 
 
 def _facts(holding: HoldingRecord, books: Books) -> TokenFacts | None:
-    return facts_of(holding.asset_id, [one.facts for one in holding.observations], books)
+    return observed_token(holding.asset_id, holding.observations, books).facts
 
 
 def _symbol(holding: HoldingRecord, books: Books) -> str | None:
-    return described(holding.asset_id, _facts(holding, books)).symbol
+    return observed_token(holding.asset_id, holding.observations, books).known.symbol
 
 
 def _keeps(condition: Filter, holding: HoldingRecord, books: Books) -> bool:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loaders import amounts
+from loaders.books import Books
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.records import (
     AsOf,
@@ -25,7 +26,6 @@ from loaders.records import (
     TokenFacts,
     merged_facts,
 )
-from loaders.source import Books
 from resolvers.chain import native_facts
 
 AMOUNT_RANK = (HoldingSource.SOLANA_SPL, HoldingSource.ONDO_GM, HoldingSource.ONEBALANCE)
@@ -319,10 +319,10 @@ def sum_holdings(holdings: Iterable[HoldingRecord], reports: Iterable[Report]) -
 
 def facts_of(asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Books) -> TokenFacts | None:
     """What the sources know of a token, the first of ``FACTS_RANK`` leading; None when none knows it."""
-    found = [facts for register in books.registers if (facts := register(asset_id)) is not None]
+    found = [facts for register in books.lexicon.registers if (facts := register(asset_id)) is not None]
     for facts in observed:
         if facts is not None:
-            found.append(_without_claims(facts) if facts.source in books.authorities else facts)
+            found.append(_without_claims(facts) if facts.source in books.lexicon.authorities else facts)
     if len(found) < 2:
         return found[0] if found else None
     found.sort(key=lambda facts: FACTS_RANK.index(facts.source))

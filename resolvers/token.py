@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from loaders.books import Book, Books
 from loaders.caip import AssetId, ChainId, Namespace
 from loaders.records import (
     Group,
     HoldingSource,
+    Observation,
     Price,
     Stock,
     TokenFacts,
@@ -17,7 +19,6 @@ from loaders.records import (
     TokenTrust,
     Wants,
 )
-from loaders.source import Book, Books
 from resolvers.chain import UNKNOWN_COIN, Coin, native_facts
 from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
@@ -137,6 +138,30 @@ def build_token(asset_id: AssetId, observed: Iterable[TokenFacts | None], books:
     """One token by what was observed of it and by the books."""
     facts = facts_of(asset_id, observed, books)
     return TokenRecord(asset_id, facts, described(asset_id, facts), books)
+
+
+class _Known(Struct, frozen=True, gc=False):
+    """What is known of a token, given what was ``observed`` of it."""
+
+    facts: TokenFacts | None
+    described: TokenFacts | Coin
+    observed: tuple[TokenFacts | None, ...]
+
+
+def observed_token(asset_id: AssetId, observations: Sequence[Observation], books: Books) -> TokenRecord:
+    """As ``build_token``; most wallets hold what others hold, so what was found out is kept."""
+    # By identity, which holds as long as what was observed is kept too.
+    if len(observations) == 1:
+        key: tuple[object, ...] = (asset_id, id(observations[0].facts))
+    else:
+        key = (asset_id, *[id(one.facts) for one in observations])
+    known: _Known | None = books.lexicon.known.get(key)
+    if known is None:
+        observed = tuple([one.facts for one in observations])
+        facts = facts_of(asset_id, observed, books)
+        known = _Known(facts, described(asset_id, facts), observed)
+        books.lexicon.keep(key, known)
+    return TokenRecord(asset_id, known.facts, known.described, books)
 
 
 def find_group(group_id: str, books: Books) -> Group | None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loaders.answers import AnswerKey, Asked
+from loaders.books import Books
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
 from loaders.records import (
     Aggregate,
@@ -21,7 +22,7 @@ from loaders.records import (
     TokenKind,
     Wants,
 )
-from loaders.source import Answer, Books, Scope
+from loaders.source import Answer, Scope
 from resolvers.context import Context
 from resolvers.reconcile import HoldingRecord, Pricing, reconcile
 from resolvers.token import kind_of

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Self, TypeVar, cast
 
 import strawberry
 
+from loaders.books import Books
 from loaders.caip import AccountAddress, AccountId, AssetId, ChainId, is_solana_address
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, TokenAccountRecord, TokenKind, TokenTrust
-from loaders.source import Books, Scope
+from loaders.source import Scope
 from resolvers.context import Info
 from resolvers.errors import BadInputError
 from resolvers.holders import resolve_holders

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
+from loaders.books import Books
 from loaders.caip import AssetId
 from loaders.errors import InvalidIdError
 from loaders.records import HoldingSource, Price, Stock, TokenKind, TokenTrust
-from loaders.source import Books
 from resolvers.context import Info
 from resolvers.paging import PageArguments
 from resolvers.plan import Selection, wants_of_token

@@ -18,7 +18,8 @@ from decimal import Decimal
 
 from loaders.caip import AccountId, AssetId, ChainId, Namespace
 from loaders.records import HoldingSource, Observation, Report, SourceStatus
-from loaders.source import Answer, Book, Source
+from loaders.books import Book
+from loaders.source import Answer, Source
 
 CHAIN = ChainId("eip155:100")
 ASSET = AssetId("eip155:100/slip44:700")

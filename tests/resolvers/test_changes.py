@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loaders.books import Books
 from loaders.records import HoldingSource, Observation, Report, SourceStatus, TokenAccountRecord, TokenFacts
-from loaders.source import Books
 from resolvers.changes import Held, Holdings, delta, known_for_certain, same_amount, same_value
 from resolvers.reconcile import Pricing, reconcile
 from resolvers.view import View

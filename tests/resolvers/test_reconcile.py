@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loaders.books import Book, Books
 from loaders.caip import AssetId
 from loaders.records import HoldingSource, Observation, Price, Report, SourceStatus, TokenFacts
-from loaders.source import Book, Books
 from resolvers.reconcile import (
     HoldingRecord,
     Pricing,

@@ -1,0 +1,87 @@
+"""Books: what sources know of tokens apart from balances, one by one and all together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from loaders.caip import AssetId
+from loaders.records import Group, HoldingSource, Price, Stock, TokenFacts
+
+_MOST_KNOWN = 16_384
+_MOST_LEXICONS = 4
+
+
+class Book:
+    """What a source knows of tokens apart from balances. The plain one knows nothing."""
+
+    knows_all: bool = False
+    """Whether its register was read whole: what is not in it has neither its trust nor its groups."""
+    facts: Mapping[AssetId, TokenFacts] = MappingProxyType({})
+    """What the source says of the tokens that it knows."""
+    prices: Mapping[AssetId, Price] = MappingProxyType({})
+    """What one whole token costs, of those that the source prices."""
+
+    prices_whole: bool = True
+    """Whether ``prices`` are all that there are."""
+
+    def price_failed(self, asset_id: AssetId) -> bool:
+        """Whether the source may have a price that could not be read; never if its prices are whole."""
+        return False
+
+    def stock(self, asset_id: AssetId) -> Stock | None:
+        """What the token stands for; None when it is no tokenised stock or fund of this source."""
+        return None
+
+    def group(self, group_id: str) -> Group | None:
+        """A group of the source's register; None when it has no such group."""
+        return None
+
+
+class Lexicon:
+    """What several sources' registers say of tokens, for as long as these stay the same."""
+
+    def __init__(self, books: Mapping[HoldingSource, Book]) -> None:
+        self.registers: list[Callable[[AssetId], TokenFacts | None]] = [
+            book.facts.get for book in books.values() if book.facts
+        ]
+        """Each gives what one source says of a token."""
+        self.authorities = frozenset(name for name, book in books.items() if book.knows_all)
+        """The sources whose registers were read whole."""
+        self.known: dict[object, Any] = {}
+        """What was made of the registers' words, for whoever asks again."""
+
+    def keep(self, key: object, known: Any) -> None:
+        """Adds to ``known``, of which there is never too much."""
+        if len(self.known) >= _MOST_KNOWN:
+            self.known.clear()
+        self.known[key] = known
+
+
+class Books(dict[HoldingSource, Book]):
+    """What several sources know of tokens."""
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """What their registers say, all together."""
+        return Lexicon(self)
+
+
+class Lexicons:
+    """The lexicons of late."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, tuple[Lexicon, Books]] = {}
+
+    def set(self, books: Books) -> None:
+        """Gives books the lexicon of others with the very same registers."""
+        # By identity: as long as a lexicon is kept, so are its registers.
+        key = tuple([(name, id(book.facts), book.knows_all) for name, book in books.items()])
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _MOST_LEXICONS:
+                self._kept.clear()
+            kept = self._kept[key] = books.lexicon, books
+        books.lexicon = kept[0]
