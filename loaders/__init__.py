@@ -146,7 +146,8 @@ class Loaders:
         else:  # all that they wait for has begun
             books = [await self._read_book(source, asset_ids, wants) for source in asking]
         together = Books({source.name: book for source, book in zip(asking, books, strict=True)})
-        self._lexicons.set(together)
+        if not asset_ids:  # else some books are of these alone
+            self._lexicons.share(together)
         return together
 
     async def _read_book(self, source: Source, asset_ids: Sequence[AssetId], wants: Wants) -> Book:

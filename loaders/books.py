@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Protocol
+
+from msgspec import Struct
 
 from loaders.caip import AssetId
 from loaders.records import Group, HoldingSource, Price, Stock, TokenFacts
 
 _MOST_KNOWN = 16_384
-_MOST_LEXICONS = 4
+_MOST_LEXICONS = 8
+_MAX_KEPT_TEXT = 512
 
 
 class Book:
@@ -40,21 +43,42 @@ class Book:
         return None
 
 
+class Described(Protocol):
+    """What a token is called, and how many decimals its smallest unit stands behind the point; None is unknown."""
+
+    @property
+    def symbol(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def decimals(self) -> int | None: ...
+
+
+class Known(Struct, frozen=True, gc=False):
+    """What the registers make of what was ``observed`` of a token. Nothing in it leads to books: they lead here."""
+
+    facts: TokenFacts | None
+    described: Described
+    observed: tuple[TokenFacts | None, ...]
+
+
 class Lexicon:
     """What several sources' registers say of tokens, for as long as these stay the same."""
 
     def __init__(self, books: Mapping[HoldingSource, Book]) -> None:
-        self.registers: list[Callable[[AssetId], TokenFacts | None]] = [
-            book.facts.get for book in books.values() if book.facts
-        ]
+        self._facts = [book.facts for book in books.values()]  # kept, for they are told apart by identity
+        self.registers = [facts.get for facts in self._facts if facts]
         """Each gives what one source says of a token."""
         self.authorities = frozenset(name for name, book in books.items() if book.knows_all)
         """The sources whose registers were read whole."""
-        self.known: dict[object, Any] = {}
-        """What was made of the registers' words, for whoever asks again."""
+        self.known: dict[tuple[object, ...], Known] = {}
+        """What was found out so far, by asset and by the identity of what was observed."""
 
-    def keep(self, key: object, known: Any) -> None:
-        """Adds to ``known``, of which there is never too much."""
+    def keep(self, key: tuple[object, ...], known: Known) -> None:
+        """Adds to ``known``, unless strangers' texts in it are long."""
+        texts = [text for one in known.observed if one for text in (one.symbol, one.name, one.metadata_uri) if text]
+        if sum(map(len, texts)) > _MAX_KEPT_TEXT:
+            return
         if len(self.known) >= _MOST_KNOWN:
             self.known.clear()
         self.known[key] = known
@@ -73,15 +97,14 @@ class Lexicons:
     """The lexicons of late."""
 
     def __init__(self) -> None:
-        self._kept: dict[object, tuple[Lexicon, Books]] = {}
+        self._kept: dict[tuple[object, ...], Lexicon] = {}
 
-    def set(self, books: Books) -> None:
-        """Gives books the lexicon of others with the very same registers."""
-        # By identity: as long as a lexicon is kept, so are its registers.
+    def share(self, books: Books) -> None:
+        """Lets books have the lexicon of others with the very same registers."""
         key = tuple([(name, id(book.facts), book.knows_all) for name, book in books.items()])
         kept = self._kept.get(key)
         if kept is None:
             if len(self._kept) >= _MOST_LEXICONS:
-                self._kept.clear()
-            kept = self._kept[key] = books.lexicon, books
-        books.lexicon = kept[0]
+                del self._kept[next(iter(self._kept))]
+            kept = self._kept[key] = books.lexicon
+        books.lexicon = kept

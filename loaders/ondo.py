@@ -74,7 +74,7 @@ class _Asset:
     instrument_type: str | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Metadata:
     """The register, and its members by group.
 
@@ -86,6 +86,8 @@ class _Metadata:
     members: Mapping[str, tuple[AssetId, ...]]
     complete: bool
     placed: bool
+
+    __hash__ = object.__hash__
 
 
 _NOTHING_KNOWN = _Metadata({}, {}, {}, complete=False, placed=False)
@@ -121,13 +123,15 @@ def _index_metadata(records: Rows[MetadataRecord]) -> _Metadata:
     return _Metadata(by_asset_id, facts, groups, complete, placed)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Prices:
     """Prices of tokens and of the shares behind them, by symbol; not ``complete`` if some could not be read."""
 
     by_symbol: Mapping[str, Price]
     of_shares: Mapping[str, Decimal]
     complete: bool
+
+    __hash__ = object.__hash__
 
 
 def _index_prices(records: Rows[PriceRecord]) -> _Prices:
@@ -145,8 +149,17 @@ def _known(by_symbol: Mapping[str, _T | None]) -> Mapping[str, _T]:
     return {symbol: value for symbol, value in by_symbol.items() if value is not None}
 
 
-def _index_changes(records: Rows[EnhancedPriceRecord]) -> Mapping[str, EnhancedPriceRecord]:
-    return {record.symbol: record for record in records.rows}
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """Changes of prices, by symbol."""
+
+    by_symbol: Mapping[str, EnhancedPriceRecord]
+
+    __hash__ = object.__hash__
+
+
+def _index_changes(records: Rows[EnhancedPriceRecord]) -> _Changes:
+    return _Changes({record.symbol: record for record in records.rows})
 
 
 def _index_markets(records: Rows[MarketRecord]) -> Mapping[str, MarketRecord]:
@@ -249,9 +262,14 @@ def _facts_of(kind: TokenKind, symbol: str, decimals: int | None) -> TokenFacts:
 
 
 @lru_cache(maxsize=4)
-def _by_asset(metadata: _Metadata, prices: _Prices) -> Mapping[AssetId, Price]:
+def _by_asset(metadata: _Metadata, prices: _Prices, changes: _Changes | None) -> Mapping[AssetId, Price]:
     """The prices of tokens, never those of the shares that they stand for."""
-    by_symbol = prices.by_symbol
+    by_symbol = dict(prices.by_symbol)
+    for symbol, change in () if changes is None else changes.by_symbol.items():
+        if symbol in by_symbol:
+            by_symbol[symbol] = replace(
+                by_symbol[symbol], change_24h=change.priceChange24h, change_percent_24h=change.priceChangePct24h
+            )
     return {
         asset_id: by_symbol[asset.symbol]
         for asset_id, asset in metadata.by_asset_id.items()
@@ -264,7 +282,7 @@ class _OndoBook(Book):
         self,
         metadata: _Metadata | LoadError,
         prices: _Prices | LoadError | None,
-        changes: Mapping[str, EnhancedPriceRecord] | LoadError | None,
+        changes: _Changes | LoadError | None,
         markets: Mapping[str, MarketRecord] | LoadError | None,
     ) -> None:
         self._metadata = _NOTHING_KNOWN if isinstance(metadata, LoadError) else metadata
@@ -273,18 +291,9 @@ class _OndoBook(Book):
         self.prices_whole = self.knows_all and not self._prices_failed
         self._prices_of_shares: Mapping[str, Decimal] = {}
         if isinstance(prices, _Prices):
-            self.prices, self._prices_of_shares = _by_asset(self._metadata, prices), prices.of_shares
-            if isinstance(changes, Mapping):
-                self.prices = {
-                    asset_id: self._changed(asset_id, price, changes) for asset_id, price in self.prices.items()
-                }
+            known = changes if isinstance(changes, _Changes) else None
+            self.prices, self._prices_of_shares = _by_asset(self._metadata, prices, known), prices.of_shares
         self._markets = markets if isinstance(markets, Mapping) else {}
-
-    def _changed(self, asset_id: AssetId, price: Price, changes: Mapping[str, EnhancedPriceRecord]) -> Price:
-        change = changes.get(self._metadata.by_asset_id[asset_id].symbol)
-        if change is None:
-            return price
-        return replace(price, change_24h=change.priceChange24h, change_percent_24h=change.priceChangePct24h)
 
     def price_failed(self, asset_id: AssetId) -> bool:
         """Whether the price list failed for a token of the register, or the register for a chain of Ondo's."""

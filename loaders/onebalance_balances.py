@@ -328,11 +328,11 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
         namespace: rows[address] for namespace, address in by_namespace.items()
     }
     for row in balance.rows.rows:
-        reported = _reported(row.assetType)
-        if reported is None:
+        try:
+            asset_id, spelled = _reported(row.assetType)
+        except InvalidIdError:
             unreadable = True
             continue
-        asset_id, spelled = reported
         own = of_namespace.get(asset_id.chain_id.namespace)
         if own is None:
             continue
@@ -359,12 +359,9 @@ def _split(call: _Call, balance: AggregatedBalance, assets: Assets) -> Mapping[A
 
 
 @lru_cache(maxsize=65_536)
-def _reported(text: str) -> tuple[AssetId, str] | None:
-    """The asset of a text, and the text, the same each time that it comes; None for what is no asset."""
-    try:
-        return AssetId.parse(text), text
-    except InvalidIdError:
-        return None
+def _reported(text: str) -> tuple[AssetId, str]:
+    """The asset of a text, and the text, the same each time; raises ``InvalidIdError``, and then keeps nothing."""
+    return AssetId.parse(text), text
 
 
 def _check_accounts(by_namespace: Mapping[Namespace, AccountAddress], balance: AggregatedBalance) -> None:

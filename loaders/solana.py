@@ -55,6 +55,7 @@ from loaders.upstream.thegraph import (
 )
 
 _NETWORKS = Lifetime(10, 50, 50)
+
 _Key = tuple[str, str, str]
 """Token account, mint and program: what makes two rows of one owner the same."""
 
@@ -206,7 +207,7 @@ class _SolanaAnswer(Answer):
 
 
 class _SolanaBook(Book):
-    """Of mints that were asked for by name."""
+    """Of SOL, and of mints that were asked for by name."""
 
     def __init__(self, facts: Mapping[AssetId, TokenFacts]) -> None:
         self.facts = facts

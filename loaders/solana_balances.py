@@ -21,10 +21,10 @@ from loaders.cache import Codec, Lifetime
 from loaders.caip import AccountAddress
 from loaders.errors import LoadError
 from loaders.read_through import Caches, Land, Outcome, ReadThrough
-from loaders.records import TokenAccountRecord, TokenFacts
-from loaders.solana_tokens import mint_of, token_account_of
+from loaders.records import TokenAccountRecord
+from loaders.solana_tokens import mint_facts, token_account, token_account_of
 from loaders.source import joined
-from loaders.upstream.fields import raw_amount
+from loaders.upstream.fields import decimals_of, raw_amount
 from loaders.upstream.http import Fetched
 from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, TheGraphClient
 
@@ -34,8 +34,9 @@ _MAX_PAGES = 100
 _BALANCE_SECONDS = 15.0
 _MINTS = Lifetime(600, 3_600, 86_400)
 
-# What one token account, or a mint's metadata, takes in memory, by measurement.
+# What a token account and a mint's metadata take in memory, by measurement.
 _ROW_BYTES = 1_000
+_MINT_BYTES = 1_800
 
 
 class RowFilter(Struct, frozen=True):
@@ -168,25 +169,28 @@ def _encode(*parts: Any) -> bytes:
 
 def _encode_rows(value: OwnerRows) -> bytes:
     rows = [
-        [one.address, one.mint, one.program_id, one.raw, one.block_number, one.unix_seconds, one.facts]
+        (
+            *(one.address, one.mint, one.program_id, one.raw, one.block_number, one.unix_seconds),
+            *(one.facts.decimals, one.facts.symbol, one.facts.name, one.facts.metadata_uri),
+        )
         for one in value.accounts
     ]
     return _encode(value.truncated, value.unreadable, rows)
 
 
-_Written = list[tuple[str, str, str, Any, int, int, TokenFacts]]
+_Written = list[tuple[str, str, str, Any, int, int, Any, str | None, str | None, str | None]]
 
 
 def _decode_rows(body: bytes) -> OwnerRows:
     truncated, unreadable, rows = json.loads(body)
     accounts = []
-    for address, mint, program_id, raw, block_number, unix_seconds, facts in msgspec.convert(rows, _Written):
-        known = mint_of(mint)
-        if known is None:
-            raise ValueError("not a mint")
-        account = TokenAccountRecord(
-            address, known.address, known.asset_id, program_id, raw_amount(raw), block_number, unix_seconds, facts
-        )
+    for address, mint, program_id, raw, block_number, unix_seconds, decimals, *texts in msgspec.convert(
+        rows, _Written
+    ):
+        facts = mint_facts(program_id, None if decimals is None else decimals_of(decimals), *texts)
+        account = token_account(address, mint, program_id, raw_amount(raw), block_number, unix_seconds, facts)
+        if account is None:
+            raise ValueError("not a token account")
         accounts.append(account)
     return OwnerRows(tuple(accounts), bool(truncated), bool(unreadable))
 
@@ -217,7 +221,7 @@ _METADATA: Codec[MintRecord | None] = Codec(
     version=1,
     encode=lambda value: _encode(_MINT_ROW.dump_python(value)),
     decode=_decode_mint,
-    size=lambda value: _ROW_BYTES,
+    size=lambda value: _MINT_BYTES,
 )
 
 

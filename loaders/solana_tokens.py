@@ -45,30 +45,25 @@ class Mint(Struct, frozen=True, gc=False):
     asset_id: AssetId
 
 
+# What cannot be read raises, and is not kept: it may be as long as its sender likes.
 @lru_cache(maxsize=16_384)
-def mint_of(address: str) -> Mint | None:
-    """The mint of an address, the same each time; None for what is no address."""
-    try:
-        return Mint(address, AssetId.of_token(SOLANA_MAINNET, address))
-    except InvalidIdError:
-        return None
+def _mint(address: str) -> Mint:
+    return Mint(address, AssetId.of_token(SOLANA_MAINNET, address))
 
 
 @lru_cache(maxsize=256)
-def _program_of(address: str) -> str | None:
-    return address if is_solana_address(address) else None
+def _program(address: str) -> str:
+    if not is_solana_address(address):
+        raise InvalidIdError(address, "is not a program")
+    return address
 
 
 def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
-    """The token account of a row, sharing what is not its own with others of the mint; None if it is unreadable."""
-    mint, program_id = mint_of(row.mint), _program_of(row.program_id)
-    if mint is None or program_id is None or not is_solana_address(row.account):
-        return None
-    return TokenAccountRecord(
+    """The token account of a row; None if it is unreadable."""
+    return token_account(
         row.account,
-        mint.address,
-        mint.asset_id,
-        program_id,
+        row.mint,
+        row.program_id,
         row.amount,
         row.last_update_block_num,
         row.last_update_timestamp,
@@ -76,24 +71,43 @@ def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
     )
 
 
+def token_account(
+    address: str, mint: str, program_id: str, raw: int, block_number: int, unix_seconds: int, facts: TokenFacts
+) -> TokenAccountRecord | None:
+    """A token account that shares what is not its own with others of its mint; None if an address in it is none."""
+    try:
+        known, program = _mint(mint), _program(program_id)
+    except InvalidIdError:
+        return None
+    if not is_solana_address(address):
+        return None
+    return TokenAccountRecord(address, known.address, known.asset_id, program, raw, block_number, unix_seconds, facts)
+
+
 def facts_of(row: SplBalanceRecord | MintRecord) -> TokenFacts:
     """What a mint says of itself, cleaned; trusted by nobody."""
-    symbol, name, uri = row.symbol, row.name, row.uri
+    symbol, name, decimals = row.symbol, row.name, row.decimals
+    # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
+    return mint_facts(row.program_id, decimals if decimals or symbol or name else None, symbol, name, row.uri)
+
+
+def mint_facts(
+    program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
+) -> TokenFacts:
+    """The facts of a mint's own words, the same each time unless these are long."""
     kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
-    return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
+    return (_facts_of if kept else _facts_of.__wrapped__)(program_id, decimals, symbol, name, uri)
 
 
 @lru_cache(maxsize=16_384)
 def _facts_of(
     program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
 ) -> TokenFacts:
-    # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
-    known = decimals or symbol or name
     return TokenFacts(
         HoldingSource.SOLANA_SPL,
         symbol=clean_symbol(symbol),
         name=clean_name(name),
-        decimals=decimals if known else None,
+        decimals=decimals,
         kind=_KINDS.get(program_id),
         trust=TokenTrust.UNLISTED,
         metadata_uri=clean_metadata_uri(uri),

@@ -22,8 +22,7 @@ class Coin:
 
 
 _ETHER = Coin(60, "ETH", "Ether", 18)
-UNKNOWN_COIN = Coin(60, None, None, None)
-"""What is known of the coin of an EVM chain that is not listed here: nothing."""
+_UNKNOWN_EVM_COIN = Coin(60, None, None, None)
 
 _CHAINS: dict[ChainId, tuple[str, Coin]] = {
     ChainId("eip155:1"): ("Ethereum", _ETHER),
@@ -51,7 +50,7 @@ def chain_name(chain_id: ChainId) -> str:
 
 def native_asset(chain_id: ChainId) -> AssetId:
     """The asset of a chain's own coin."""
-    coin = _CHAINS[chain_id][1] if chain_id in _CHAINS else UNKNOWN_COIN
+    coin = _CHAINS[chain_id][1] if chain_id in _CHAINS else _UNKNOWN_EVM_COIN
     return AssetId(f"{chain_id}/slip44:{coin.slip44}")
 
 

@@ -78,7 +78,7 @@ def _is_certain(before: HoldingRecord, now: HoldingRecord | None, status: _Statu
     chain_id = before.chain_id
     if now is None or now.is_zero:
         return all(status(one.source, chain_id) is SourceStatus.OK for one in before.observations)
-    word = now.observations[0]
+    word = now.chosen
     how = status(word.source, chain_id)
     earlier = next((one for one in before.observations if one.source is word.source), None)
     if how not in _PART_SOUND or (how is SourceStatus.PARTIAL and not _is_whole(word, earlier)):

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from loaders import amounts
-from loaders.books import Books
+from loaders.books import Books, Described
 from loaders.caip import AccountAddress, AssetId, ChainId
 from loaders.records import (
     Aggregate,
@@ -22,11 +22,11 @@ from loaders.records import (
     Wants,
 )
 from loaders.source import EVERYTHING, Scope
-from resolvers.chain import Coin, by_number
+from resolvers.chain import by_number
 from resolvers.context import Context
 from resolvers.paging import Fingerprint, Order, Page, PageArguments, Place, check_page, cut_page, sort_holdings
 from resolvers.reconcile import HoldingRecord, TotalRecord, sum_holdings
-from resolvers.token import GroupRecord, TokenRecord, described, find_group, kind_of, observed_token, trust_of
+from resolvers.token import GroupRecord, TokenRecord, find_group, kind_of, observed_token, trust_of
 from resolvers.view import View, load_view
 
 Accounts = tuple[AccountAddress, ...]
@@ -267,15 +267,16 @@ def _keeps(condition: Filter, holding: HoldingRecord, books: Books) -> bool:
         return False
     if scope.kinds is None and condition.trust is None and condition.search is None:
         return True
-    facts = _facts(holding, books)
+    token = observed_token(holding.asset_id, holding.observations, books)
+    facts = token.facts
     if scope.kinds is not None and kind_of(holding.asset_id, facts) not in scope.kinds:
         return False
     if condition.trust is not None and trust_of(facts) not in condition.trust:
         return False
-    return condition.search is None or _matches(condition.search, described(holding.asset_id, facts))
+    return condition.search is None or _matches(condition.search, token.known)
 
 
-def _matches(search: str, known: TokenFacts | Coin) -> bool:
+def _matches(search: str, known: Described) -> bool:
     return any(text is not None and search.casefold() in text.casefold() for text in (known.symbol, known.name))
 
 

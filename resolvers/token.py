@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from loaders.books import Book, Books
+from loaders.books import Book, Books, Described, Known
 from loaders.caip import AssetId, ChainId, Namespace
 from loaders.records import (
     Group,
@@ -19,9 +19,18 @@ from loaders.records import (
     TokenTrust,
     Wants,
 )
-from resolvers.chain import UNKNOWN_COIN, Coin, native_facts
+from resolvers.chain import native_facts
 from resolvers.context import Context
 from resolvers.reconcile import FACTS_RANK, facts_of
+
+
+class _Undescribed(Struct, frozen=True, gc=False):
+    symbol: str | None = None
+    name: str | None = None
+    decimals: int | None = None
+
+
+_UNDESCRIBED = _Undescribed()
 
 
 class TokenRecord(Struct, frozen=True, gc=False):
@@ -29,7 +38,7 @@ class TokenRecord(Struct, frozen=True, gc=False):
 
     asset_id: AssetId
     facts: TokenFacts | None
-    known: TokenFacts | Coin
+    known: Described
     books: Books
 
     @property
@@ -127,25 +136,17 @@ def trust_of(facts: TokenFacts | None) -> TokenTrust:
     return (facts and facts.trust) or TokenTrust.UNLISTED
 
 
-def described(asset_id: AssetId, facts: TokenFacts | None) -> TokenFacts | Coin:
+def described(asset_id: AssetId, facts: TokenFacts | None) -> Described:
     """What gives a token its symbol, name and decimals: the sources, or else what its chain's coin is known as."""
     if facts is not None and (facts.symbol is not None or facts.describes):
         return facts
-    return native_facts(asset_id) or UNKNOWN_COIN
+    return native_facts(asset_id) or _UNDESCRIBED
 
 
 def build_token(asset_id: AssetId, observed: Iterable[TokenFacts | None], books: Books) -> TokenRecord:
     """One token by what was observed of it and by the books."""
     facts = facts_of(asset_id, observed, books)
     return TokenRecord(asset_id, facts, described(asset_id, facts), books)
-
-
-class _Known(Struct, frozen=True, gc=False):
-    """What is known of a token, given what was ``observed`` of it."""
-
-    facts: TokenFacts | None
-    described: TokenFacts | Coin
-    observed: tuple[TokenFacts | None, ...]
 
 
 def observed_token(asset_id: AssetId, observations: Sequence[Observation], books: Books) -> TokenRecord:
@@ -155,11 +156,11 @@ def observed_token(asset_id: AssetId, observations: Sequence[Observation], books
         key: tuple[object, ...] = (asset_id, id(observations[0].facts))
     else:
         key = (asset_id, *[id(one.facts) for one in observations])
-    known: _Known | None = books.lexicon.known.get(key)
+    known = books.lexicon.known.get(key)
     if known is None:
         observed = tuple([one.facts for one in observations])
         facts = facts_of(asset_id, observed, books)
-        known = _Known(facts, described(asset_id, facts), observed)
+        known = Known(facts, described(asset_id, facts), observed)
         books.lexicon.keep(key, known)
     return TokenRecord(asset_id, known.facts, known.described, books)
 

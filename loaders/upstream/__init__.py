@@ -19,7 +19,6 @@ from loaders.upstream.retries import RetryBudget
 from loaders.upstream.shared import SharedStore
 from loaders.upstream.thegraph import Plan, TheGraphClient
 
-_CONNECTIONS = 200
 _DNS_CACHE_SECONDS = 300
 _KEEP_ALIVE_SECONDS = 30
 
@@ -205,7 +204,7 @@ class Upstreams:
     async def __aenter__(self) -> Self:
         self._connections = Connections(
             aiohttp.TCPConnector(
-                limit=_CONNECTIONS,
+                limit=0,  # each upstream's budget has its own
                 ttl_dns_cache=_DNS_CACHE_SECONDS,
                 keepalive_timeout=_KEEP_ALIVE_SECONDS,
             )

@@ -48,6 +48,8 @@ class UpstreamRecord(BaseModel):
 
 def exact_decimal(value: Any) -> Decimal:
     """A base-10 number, as text or as JSON has numbers; raises ValueError."""
+    if type(value) is Decimal and is_sane(value):
+        return value
     if isinstance(value, str):
         number = parse_plain(value)
         if len(value) <= _SHORT:

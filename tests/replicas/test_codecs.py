@@ -20,7 +20,7 @@ from loaders.errors import LoadError
 from loaders.ondo_balances import _HELD, Balance, Held
 from loaders.onebalance_balances import _WORDS, Said
 from loaders.onebalance_balances import Balance as AssetBalance
-from loaders.records import Aggregate, HoldingSource
+from loaders.records import Aggregate, HoldingSource, TokenAccountRecord, TokenTrust
 from loaders.registers import Register
 from loaders.solana_balances import _METADATA, _NATIVES, _ROWS, OwnerRows, OwnerSol
 from loaders.solana_tokens import token_account_of
@@ -155,6 +155,43 @@ def test_what_was_written_is_read(name: str, data: st.DataObject) -> None:
 def test_what_is_no_json_is_not_read(name: str, body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # each codec has words of its own
         CODECS[name][0].decode(b"{" + body)
+
+
+ACCOUNT = base58.b58encode(bytes(range(32))).decode()
+WRITTEN = [ACCOUNT, ACCOUNT, ACCOUNT, "5", 1, 1, 6, "USDC", "USD Coin", "https://example.org"]
+
+
+def token_accounts(*rows: list[Any]) -> tuple[TokenAccountRecord, ...]:
+    """What is read of rows in the shared store."""
+    return _ROWS.decode(json.dumps([False, False, rows]).encode()).accounts
+
+
+@pytest.mark.parametrize("place", range(len(WRITTEN)))
+@pytest.mark.parametrize("wrong", [["x"], "0OIl", -1])
+def test_a_token_account_that_nobody_wrote_is_not_read(place: int, wrong: object) -> None:
+    written = [*WRITTEN[:place], wrong, *WRITTEN[place + 1 :]]
+    if isinstance(wrong, int) and place in (4, 5):
+        assert token_accounts(written)  # any number may be a block or a time
+    elif isinstance(wrong, str) and place >= 7:
+        assert token_accounts(written)
+    else:
+        with pytest.raises(ValueError):  # noqa: PT011  # each part has words of its own
+            token_accounts(written)
+
+
+def test_what_the_shared_store_says_of_a_mint_is_as_little_trusted_as_the_mint() -> None:
+    (account,) = token_accounts([*WRITTEN[:7], "US\u202eDC", "\u200bUSD Coin", "javascript:alert(1)"])
+    facts = account.facts
+    assert (facts.symbol, facts.name, facts.metadata_uri) == ("USDC", "USD Coin", None)
+    assert (facts.source, facts.trust, facts.group_id) == (HoldingSource.SOLANA_SPL, TokenTrust.UNLISTED, None)
+
+
+def test_token_accounts_share_what_is_not_their_own() -> None:
+    one, other = token_accounts(WRITTEN, WRITTEN)
+    assert one.mint is other.mint
+    assert one.asset_id is other.asset_id
+    assert one.program_id is other.program_id
+    assert one.facts is other.facts
 
 
 def registers() -> Iterable[Any]:
