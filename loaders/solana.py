@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -107,19 +107,23 @@ class _Outcome:
 class _Owner:
     """Everything read for one address."""
 
-    accounts: dict[_Key, TokenAccountRecord] = field(default_factory=dict)
+    accounts: list[TokenAccountRecord] = field(default_factory=list)
     native: NativeBalanceRecord | None = None
     of_rows: dict[RowFilter, _Outcome] = field(default_factory=dict)
     of_native: _Outcome = field(default_factory=_Outcome)
 
-    def add(self, accounts: Iterable[TokenAccountRecord]) -> None:
-        """Keeps each unless a newer word of the same token account is there."""
-        newest = self.accounts
-        for account in accounts:
-            key = (account.address, account.mint, account.program_id)
-            seen = newest.get(key)
-            if seen is None or account.block_number > seen.block_number:
-                newest[key] = account
+
+def _newest(accounts: Sequence[TokenAccountRecord]) -> Sequence[TokenAccountRecord]:
+    """The newest word on each token account."""
+    if len({account.address for account in accounts}) == len(accounts):
+        return accounts
+    newest: dict[_Key, TokenAccountRecord] = {}
+    for account in accounts:
+        key = (account.address, account.mint, account.program_id)
+        seen = newest.get(key)
+        if seen is None or account.block_number > seen.block_number:
+            newest[key] = account
+    return list(newest.values())
 
 
 def _index_networks(records: Rows[NetworkRecord]) -> AsOf | None:
@@ -136,6 +140,7 @@ class _SolanaAnswer(Answer):
         self._address = address
         self._account_id = AccountId.of(SOLANA_MAINNET, address)
         self._owner = owner
+        self._accounts = _newest(owner.accounts)
         self._fetched_at = self.reports[0].fetched_at or datetime.now(UTC)
 
     def reports_within(self, scopes: Sequence[Scope]) -> Sequence[Report]:
@@ -153,7 +158,7 @@ class _SolanaAnswer(Answer):
         """One for each mint, its token accounts summed, and one for SOL; ``raw`` in smallest units."""
         by_asset: dict[AssetId, list[TokenAccountRecord]] = {}
         only, zero, anywhere = scope.token_accounts, scope.zero, scope.chains is None and scope.asset_ids is None
-        for account in self._owner.accounts.values():
+        for account in self._accounts:
             if (account.raw or zero) and (only is None or account.address in only):
                 asset_id = account.asset_id
                 if anywhere or scope.allows_asset(asset_id):
@@ -261,7 +266,7 @@ class SolanaSource(Source):
             owner = owners[of_owner.owner]
             owner.of_rows[of_owner.narrowed] = _Outcome.of(answered)
             if isinstance(answered, Fetched):
-                owner.add(answered.value.accounts)
+                owner.accounts += answered.value.accounts
         for sol_of, sol in of_native.items():
             owners[sol_of.owner].of_native = _Outcome.of(sol)
             owners[sol_of.owner].native = sol.value.row if isinstance(sol, Fetched) else None

@@ -22,11 +22,11 @@ from loaders.caip import AccountAddress
 from loaders.errors import LoadError
 from loaders.read_through import Caches, Land, Outcome, ReadThrough
 from loaders.records import TokenAccountRecord
-from loaders.solana_tokens import mint_facts, token_account, token_account_of
+from loaders.solana_tokens import token_account_of
 from loaders.source import joined
 from loaders.upstream.fields import decimals_of, raw_amount
 from loaders.upstream.http import Fetched
-from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, TheGraphClient
+from loaders.upstream.thegraph import MintRecord, NativeBalanceRecord, Plan, SplBalanceRecord, TheGraphClient
 
 _T = TypeVar("_T")
 
@@ -184,11 +184,23 @@ _Written = list[tuple[str, str, str, Any, int, int, Any, str | None, str | None,
 def _decode_rows(body: bytes) -> OwnerRows:
     truncated, unreadable, rows = json.loads(body)
     accounts = []
-    for address, mint, program_id, raw, block_number, unix_seconds, decimals, *texts in msgspec.convert(
-        rows, _Written
-    ):
-        facts = mint_facts(program_id, None if decimals is None else decimals_of(decimals), *texts)
-        account = token_account(address, mint, program_id, raw_amount(raw), block_number, unix_seconds, facts)
+    for address, mint, program_id, raw, block, time, decimals, symbol, name, uri in msgspec.convert(rows, _Written):
+        known = None if decimals is None else decimals_of(decimals)
+        account = token_account_of(
+            SplBalanceRecord(
+                owner="",
+                mint=mint,
+                program_id=program_id,
+                last_update_block_num=block,
+                last_update_timestamp=time,
+                amount=raw_amount(raw),
+                account=address,
+                decimals=known,
+                name=name,
+                symbol=symbol,
+                uri=uri,
+            )
+        )
         if account is None:
             raise ValueError("not a token account")
         accounts.append(account)

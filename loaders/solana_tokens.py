@@ -59,11 +59,18 @@ def _program(address: str) -> str:
 
 
 def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
-    """The token account of a row; None if it is unreadable."""
-    return token_account(
+    """The token account of a row, sharing what is not its own with others of its mint; None if it is unreadable."""
+    try:
+        mint, program_id = _mint(row.mint), _program(row.program_id)
+    except InvalidIdError:
+        return None
+    if not is_solana_address(row.account):
+        return None
+    return TokenAccountRecord(
         row.account,
-        row.mint,
-        row.program_id,
+        mint.address,
+        mint.asset_id,
+        program_id,
         row.amount,
         row.last_update_block_num,
         row.last_update_timestamp,
@@ -71,32 +78,11 @@ def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
     )
 
 
-def token_account(
-    address: str, mint: str, program_id: str, raw: int, block_number: int, unix_seconds: int, facts: TokenFacts
-) -> TokenAccountRecord | None:
-    """A token account that shares what is not its own with others of its mint; None if an address in it is none."""
-    try:
-        known, program = _mint(mint), _program(program_id)
-    except InvalidIdError:
-        return None
-    if not is_solana_address(address):
-        return None
-    return TokenAccountRecord(address, known.address, known.asset_id, program, raw, block_number, unix_seconds, facts)
-
-
 def facts_of(row: SplBalanceRecord | MintRecord) -> TokenFacts:
-    """What a mint says of itself, cleaned; trusted by nobody."""
-    symbol, name, decimals = row.symbol, row.name, row.decimals
-    # An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart.
-    return mint_facts(row.program_id, decimals if decimals or symbol or name else None, symbol, name, row.uri)
-
-
-def mint_facts(
-    program_id: str, decimals: int | None, symbol: str | None, name: str | None, uri: str | None
-) -> TokenFacts:
-    """The facts of a mint's own words, the same each time unless these are long."""
+    """What a mint says of itself, cleaned; trusted by nobody. The same each time, unless its texts are long."""
+    symbol, name, uri = row.symbol, row.name, row.uri
     kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
-    return (_facts_of if kept else _facts_of.__wrapped__)(program_id, decimals, symbol, name, uri)
+    return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
 
 
 @lru_cache(maxsize=16_384)

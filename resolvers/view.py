@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from loaders.answers import AnswerKey, Asked
 from loaders.books import Books
-from loaders.caip import AccountAddress, AccountId, AssetId, ChainId
+from loaders.caip import AccountAddress, AccountId, ChainId
 from loaders.records import (
     Aggregate,
     HoldingSource,
@@ -130,34 +130,42 @@ def _within(
     scopes = [one for one in (asked.scopes if scope is None else (scope,)) if one.allows_source(name)]
     namespace = address.namespace
     parts = frozenset(part for one in scopes for part in source.needed_parts(namespace, one))
-    observations: dict[AssetId, Observation] = {}
-    counted: set[AssetId] = set()
+    said: list[Observation] = []
+    counted: list[Observation] = []
     for one in scopes:
         needed = source.needed_parts(namespace, one)
         within = asked.answer.observations(one)
-        if None not in needed:
+        if None not in needed and len(needed) < len(source.parts(namespace)):
             within = [observation for observation in within if observation.asset_id.chain_id in needed]
-        said = {observation.asset_id: observation for observation in within}
-        observations = said | observations if observations else said
-        counted.update(said if one.kinds is None else _of_kinds(one, said))
+        said += within
+        counted += within if one.kinds is None else [seen for seen in within if _may_be_of(one, seen)]
+    if len(scopes) > 1:
+        said, counted = _one_each(said), _one_each(counted)
     reports = [
-        report.counting(_count(counted, report.chain_id)) if report.chain_id in parts else report.not_requested()
+        report.counting(len(counted) if len(parts) == 1 else _count(counted, report.chain_id))
+        if report.chain_id in parts
+        else report.not_requested()
         for report in asked.answer.reports_within(scopes)
     ]
-    return _Said(name, address, list(observations.values()), reports, asked.answer)
+    return _Said(name, address, said, reports, asked.answer)
 
 
-def _of_kinds(scope: Scope, said: Mapping[AssetId, Observation]) -> list[AssetId]:
-    """The assets that are, or may be, of the kinds that a scope wants."""
-    kinds = {asset_id: kind_of(asset_id, observation.facts) for asset_id, observation in said.items()}
-    return [asset for asset, kind in kinds.items() if kind is TokenKind.UNKNOWN or scope.allows_kind(kind)]
+def _one_each(observations: Sequence[Observation]) -> list[Observation]:
+    """The first one of each asset."""
+    return list({observation.asset_id: observation for observation in reversed(observations)}.values())
 
 
-def _count(asset_ids: Collection[AssetId], chain_id: ChainId | None) -> int:
-    """How many of the assets are on a chain; None means any."""
+def _may_be_of(scope: Scope, observation: Observation) -> bool:
+    """Whether it is, or may be, of one of the kinds that a scope wants."""
+    kind = kind_of(observation.asset_id, observation.facts)
+    return kind is TokenKind.UNKNOWN or scope.allows_kind(kind)
+
+
+def _count(observations: Sequence[Observation], chain_id: ChainId | None) -> int:
+    """How many of the observations are of one chain; None means any."""
     if chain_id is None:
-        return len(asset_ids)
-    return [asset_id.chain_id for asset_id in asset_ids].count(chain_id)
+        return len(observations)
+    return [observation.asset_id.chain_id for observation in observations].count(chain_id)
 
 
 def _reconcile(context: Context, said: Sequence[_Said], books: Books) -> list[HoldingRecord]:

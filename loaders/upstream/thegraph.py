@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import Struct
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 
+from loaders.amounts import MAX_DECIMALS
 from loaders.upstream.fields import (
     AnswerReader,
     Decimals,
@@ -54,7 +55,8 @@ _PLANS = {"free": Plan(10, 1, 200), "scale": Plan(100, 25, 500), "pro": Plan(500
 class SplBalanceRecord(Struct, gc=False):
     """``amount`` smallest units in one token account.
 
-    ``decimals`` 0 with neither name nor symbol is an unknown mint. The float ``value`` is not read.
+    An unknown mint comes with 0 decimals, as a token without fractions does; only its text tells them apart. Once the
+    row is checked, it has none. The float ``value`` is not read.
     """
 
     owner: str
@@ -74,8 +76,11 @@ class SplBalanceRecord(Struct, gc=False):
     def check(self) -> None:
         """As any ``Checkable``."""
         self.amount = raw_amount(self.amount)
-        if self.decimals is not None:
-            self.decimals = decimals_of(self.decimals)
+        decimals = self.decimals
+        if decimals is not None and (type(decimals) is not int or not 0 <= decimals <= MAX_DECIMALS):
+            self.decimals = decimals = decimals_of(decimals)
+        if not decimals and not self.symbol and not self.name:
+            self.decimals = None
         if self.token_account is not None:
             self.account, self.token_account = self.token_account, None
 
@@ -94,7 +99,7 @@ class NativeBalanceRecord(Struct, gc=False):
 
 
 class MintRecord(UpstreamRecord):
-    """A mint's metadata; missing text is empty, unknown decimals are 0."""
+    """A mint's metadata; missing text is empty. Decimals that come as 0 are unknown where there is no text at all."""
 
     mint: str
     program_id: str
@@ -102,6 +107,12 @@ class MintRecord(UpstreamRecord):
     name: OptionalText = None
     symbol: OptionalText = None
     uri: OptionalText = None
+
+    @model_validator(mode="after")
+    def _without_unknown_decimals(self) -> Self:
+        if not (self.decimals or self.symbol or self.name):
+            object.__setattr__(self, "decimals", None)
+        return self
 
 
 class _IndexedTo(UpstreamRecord):
