@@ -91,11 +91,14 @@ class BatchLoader(ABC, Generic[K, V]):
         value.add_done_callback(self._values.discard)
         return value
 
-    async def _batch(self, keys: list[K]) -> list[V]:
-        batch = asyncio.current_task()
+    def _note(self, batch: asyncio.Task[Any] | None) -> None:
+        """Takes note of a batch, which must not have itself among its variables: cancelled, it led back here."""
         if batch is not None:
             self._batches.add(batch)
             batch.add_done_callback(self._batches.discard)
+
+    async def _batch(self, keys: list[K]) -> list[V]:
+        self._note(asyncio.current_task())
         values = await self.fetch(keys)
         return [values[key] for key in keys]
 

@@ -311,6 +311,7 @@ class ReadThrough(Generic[K, V]):
                     landed.exception()  # retrieved, also when every waiter is gone
         finally:
             self._forget(flight)
+            flight.task = None  # which, cancelled, leads back here
             for key in keys:  # nobody waits any more, or the application ends
                 self._land(flight, key, UpstreamUnreachableError())
 

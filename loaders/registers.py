@@ -114,6 +114,7 @@ class Reading:
         """Cancels what is still being read."""
         for reading in self._being_read.values():
             reading.cancel()
+        self._being_read = {}  # which, cancelled, lead back here
 
     @property
     def fresh_seconds(self) -> float | None:
