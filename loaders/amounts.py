@@ -73,15 +73,6 @@ def product_rounded(first: Decimal, second: Decimal) -> Decimal:
 
 def ratio_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
     """Numerator ÷ denominator, rounded half-even to 18 places."""
-    return _quotient_rounded(numerator, denominator)
-
-
-def scaled_rounded(value: Decimal, amount: Decimal, of: Decimal) -> Decimal:
-    """Value × amount ÷ of, rounded half-even to 18 places."""
-    return _quotient_rounded(_EXACT.multiply(value, amount), of)
-
-
-def _quotient_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
     over, under = numerator.as_integer_ratio()
     under_over, under_under = denominator.as_integer_ratio()
     over, under = over * under_under * 10**18, under * under_over
@@ -91,3 +82,8 @@ def _quotient_rounded(numerator: Decimal, denominator: Decimal) -> Decimal:
     if 2 * rest > under or (2 * rest == under and quotient % 2):  # half goes to even
         quotient += 1
     return _EXACT.scaleb(quotient, -18)
+
+
+def scaled_rounded(value: Decimal, amount: Decimal, of: Decimal) -> Decimal:
+    """Value × amount ÷ of, rounded half-even to 18 places."""
+    return ratio_rounded(_EXACT.multiply(value, amount), of)

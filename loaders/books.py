@@ -10,11 +10,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from loaders.caip import AssetId
-from loaders.records import Group, HoldingSource, Price, Stock, TokenFacts
+from loaders.records import MAX_KEPT_TEXT, Group, HoldingSource, Price, Stock, TokenFacts
 
 _MOST_KNOWN = 16_384
 _MOST_LEXICONS = 8
-_MAX_KEPT_TEXT = 512
 
 
 class Book:
@@ -26,7 +25,6 @@ class Book:
     """What the source says of the tokens that it knows."""
     prices: Mapping[AssetId, Price] = MappingProxyType({})
     """What one whole token costs, of those that the source prices."""
-
     prices_whole: bool = True
     """Whether ``prices`` are all that there are."""
 
@@ -77,7 +75,7 @@ class Lexicon:
     def keep(self, key: tuple[object, ...], known: Known) -> None:
         """Adds to ``known``, unless strangers' texts in it are long."""
         texts = [text for one in known.observed if one for text in (one.symbol, one.name, one.metadata_uri) if text]
-        if sum(map(len, texts)) > _MAX_KEPT_TEXT:
+        if sum(map(len, texts)) > MAX_KEPT_TEXT:
             return
         if len(self.known) >= _MOST_KNOWN:
             self.known.clear()

@@ -94,6 +94,10 @@ class AsOf(Struct, frozen=True, gc=False):
         return None if self.unix_seconds is None else instant(self.unix_seconds)
 
 
+MAX_KEPT_TEXT = 512
+"""What strangers say of one token is remembered past its answer up to so many characters."""
+
+
 class TokenFacts(Struct, frozen=True, gc=False):
     """What one source says of a token; None is unknown."""
 

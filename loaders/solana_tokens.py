@@ -9,6 +9,7 @@ from msgspec import Struct
 from loaders.caip import SOLANA_MAINNET, AssetId, is_solana_address
 from loaders.errors import InvalidIdError
 from loaders.records import (
+    MAX_KEPT_TEXT,
     HoldingSource,
     TokenAccountRecord,
     TokenFacts,
@@ -19,8 +20,6 @@ from loaders.records import (
     clean_symbol,
 )
 from loaders.upstream.thegraph import MintRecord, SplBalanceRecord
-
-_MAX_KEPT_TEXT = 512
 
 PROGRAMS = {
     TokenKind.SPL: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
@@ -38,7 +37,7 @@ SOL = TokenFacts(
 )
 
 
-class Mint(Struct, frozen=True, gc=False):
+class _Mint(Struct, frozen=True, gc=False):
     """A mint and the asset that it is."""
 
     address: str
@@ -47,8 +46,8 @@ class Mint(Struct, frozen=True, gc=False):
 
 # What cannot be read raises, and is not kept: it may be as long as its sender likes.
 @lru_cache(maxsize=16_384)
-def _mint(address: str) -> Mint:
-    return Mint(address, AssetId.of_token(SOLANA_MAINNET, address))
+def _mint(address: str) -> _Mint:
+    return _Mint(address, AssetId.of_token(SOLANA_MAINNET, address))
 
 
 @lru_cache(maxsize=256)
@@ -81,7 +80,7 @@ def token_account_of(row: SplBalanceRecord) -> TokenAccountRecord | None:
 def facts_of(row: SplBalanceRecord | MintRecord) -> TokenFacts:
     """What a mint says of itself, cleaned; trusted by nobody. The same each time, unless its texts are long."""
     symbol, name, uri = row.symbol, row.name, row.uri
-    kept = len(symbol or "") + len(name or "") + len(uri or "") <= _MAX_KEPT_TEXT
+    kept = len(symbol or "") + len(name or "") + len(uri or "") <= MAX_KEPT_TEXT
     return (_facts_of if kept else _facts_of.__wrapped__)(row.program_id, row.decimals, symbol, name, uri)
 
 

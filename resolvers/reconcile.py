@@ -154,7 +154,7 @@ class Pricing:
         silent = self._silent_on(chosen.account_id)
         if silent and not silent <= {observation.source for observation in observations}:
             return True
-        return any(book.price_failed(chosen.asset_id) for book in self._may_fail) if self._may_fail else False
+        return any([book.price_failed(chosen.asset_id) for book in self._may_fail])
 
     def _silent_on(self, account_id: AccountId) -> frozenset[HoldingSource]:
         """The sources that carry values and have not answered for an account."""

@@ -159,9 +159,9 @@ def observed_token(asset_id: AssetId, observations: Sequence[Observation], books
     known = books.lexicon.known.get(key)
     if known is None:
         observed = tuple([one.facts for one in observations])
-        facts = facts_of(asset_id, observed, books)
-        known = Known(facts, described(asset_id, facts), observed)
-        books.lexicon.keep(key, known)
+        token = build_token(asset_id, observed, books)
+        books.lexicon.keep(key, Known(token.facts, token.known, observed))
+        return token
     return TokenRecord(asset_id, known.facts, known.described, books)
 
 

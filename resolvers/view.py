@@ -142,9 +142,7 @@ def _within(
     if len(scopes) > 1:
         said, counted = _one_each(said), _one_each(counted)
     reports = [
-        report.counting(len(counted) if len(parts) == 1 else _count(counted, report.chain_id))
-        if report.chain_id in parts
-        else report.not_requested()
+        report.counting(_count(counted, report.chain_id)) if report.chain_id in parts else report.not_requested()
         for report in asked.answer.reports_within(scopes)
     ]
     return _Said(name, address, said, reports, asked.answer)

@@ -1,12 +1,16 @@
-"""A task cancelled by a callback, and by nobody else: what ``asyncio.timeout`` does, for half of its cost."""
+"""What a callback cancels, and nobody else: as ``asyncio.timeout`` does, for half of its cost."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Self
 
 
 class Cancelling:
-    """Cancels the task that it was made in, when it is called."""
+    """Cancels the task that it was made in, when it is called.
+
+    A context that it alone cancelled ends there, and the task goes on; ``called`` tells.
+    """
 
     __slots__ = ("_before", "_task", "called")
 
@@ -21,12 +25,10 @@ class Cancelling:
         self.called = True
         self._task.cancel()
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody else wants the task to be cancelled: then who was cancelled may go on."""
-        return self.called and self._task.cancelling() <= self._before + 1
+    def __enter__(self) -> Self:
+        return self
 
-    def withdraw(self) -> None:
-        """Makes the task one that was not cancelled by this."""
-        if self.called:
-            self._task.uncancel()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if not self.called:
+            return False
+        return self._task.uncancel() <= self._before and kind is asyncio.CancelledError

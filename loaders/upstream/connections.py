@@ -168,7 +168,5 @@ class _Deadline:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._all.pending.discard(self)
-        timed_out = self.expire.is_alone and kind is asyncio.CancelledError
-        self.expire.withdraw()
-        if timed_out:
+        if self.expire.__exit__(kind):
             raise TimeoutError from error

@@ -55,16 +55,12 @@ class BufferedBody:
 
     async def _read_in_time(self, receive: Receive) -> Message | None:
         """The body in one message; None where its client goes away. Raises ``RequestError``."""
-        cancel = Cancelling()
-        timer = asyncio.get_running_loop().call_later(self._seconds, cancel)
-        try:
-            return await self._read(receive)
-        except asyncio.CancelledError:
-            if not cancel.is_alone:
-                raise
-        finally:
-            timer.cancel()
-            cancel.withdraw()
+        with Cancelling() as cancel:
+            timer = asyncio.get_running_loop().call_later(self._seconds, cancel)
+            try:
+                return await self._read(receive)
+            finally:
+                timer.cancel()
         raise RequestError(408, "The request did not come to its end in time.", headers=_CLOSE)
 
     async def _read(self, receive: Receive) -> Message | None:

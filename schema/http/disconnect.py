@@ -20,16 +20,12 @@ class CancelOnDisconnect:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cancel = Cancelling()
-        client = _Client(cancel, receive, send)
-        try:
-            await self._app(scope, client.receive, client.send)
-        except asyncio.CancelledError:
-            if not cancel.is_alone:
-                raise
-        finally:
-            client.forget()
-            cancel.withdraw()
+        with Cancelling() as cancel:
+            client = _Client(cancel, receive, send)
+            try:
+                await self._app(scope, client.receive, client.send)
+            finally:
+                client.forget()
 
 
 class _Client:
